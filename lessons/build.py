@@ -1,0 +1,362 @@
+"""Make each lesson's two notebooks from its one source, `lessons/source/NN_name.py` (jupytext's py:percent).
+
+    python lessons/build.py [LESSON ...]             lessons/NN_name.ipynb: stubs to fill, no outputs
+                                                     lessons/solutions/NN_name.ipynb: solved
+    python lessons/build.py [LESSON ...] --execute   run the solved notebooks too, and keep their outputs
+    python lessons/build.py [LESSON ...] --check     write nothing: exit with 1 where anything is out of step
+
+How a source is written:
+
+- The first cell is markdown and starts with `# Title`. The build puts badges under the title, and a set-up cell next.
+- `# %% exercise="7.1" points=2` makes an exercise cell, `# %% check="7.1"` the one cell that checks it. Their ids are
+  `ex-7-1` and `check-7-1`; both carry the metadata `{"lorakit": {"exercise": "7.1", "points": 2}}`.
+- In an exercise cell, the lines from `# BEGIN SOLUTION` to `# END SOLUTION` are the solution. Lines right after BEGIN
+  that start with `# STUB ` are what the learner finds in its place; without them it is `...  # your code here`.
+- Any other cell's id is the slug of the last heading that opens a markdown cell, and the cell's number since then.
+- Tags are nbval's four and `private-output`: such a cell's outputs hold sentences of the data set and are not kept.
+- Words stand before each code cell, and a code cell has at most 25 lines.
+
+A solved notebook keeps its outputs as long as its code stays the same; after that it has none until `--execute`.
+"""
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+from nbformat.reader import NotJSONError
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from outputs import cells_with_sentences, code_cells, execute, has_outputs_of, keep_outputs, review_sentences
+
+from lorakit.errors import LorakitError
+
+ROOT = Path(__file__).resolve().parents[1]
+TAGS = ("nbval-ignore-output", "nbval-check-output", "nbval-skip", "raises-exception", "private-output")
+MAX_LINES = 25
+MAX_BYTES = 2**20
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+    "accelerator": "GPU",
+    "colab": {"gpuType": "T4", "provenance": []},
+}
+# The floors in pyproject.toml are what Colab ships, so pip adds what is missing there and upgrades nothing.
+SETUP = """\
+# On Colab this installs the course; anywhere else it does nothing.
+import importlib.util
+import sys
+
+if "google.colab" in sys.modules and importlib.util.find_spec("lorakit") is None:
+    %pip install -q "lorakit @ git+{repository}\""""
+BLOCK = re.compile(
+    r"^(?P<indent> *)# BEGIN SOLUTION\n(?P<stub>( *# STUB [^\n]*\n)*)(?P<solution>.*?)^ *# END SOLUTION$\n?",
+    re.M | re.S,
+)
+
+
+# --- 1. A source becomes cells with fixed ids ---
+
+
+def check_markers(file: str, text: str) -> None:
+    """Refuse solution markers that do not pair up: one slip would show the learner the answer."""
+    opened, in_exercise = 0, False
+    for number, line in enumerate([*text.splitlines(), "# %%"], start=1):
+        line, where = line.strip(), f"{file} line {number}"
+        if line.startswith("# %%"):
+            if opened:
+                raise LorakitError(f"{file} line {opened}: `# BEGIN SOLUTION` has no `# END SOLUTION` in its cell.")
+            in_exercise = "exercise=" in line
+        elif line == "# BEGIN SOLUTION":
+            if opened:
+                raise LorakitError(f"{where}: `# BEGIN SOLUTION` stands inside that of line {opened}: end that first.")
+            if not in_exercise:
+                raise LorakitError(f"{where}: `# BEGIN SOLUTION` belongs in a cell that says `exercise=`.")
+            opened = number
+        elif line == "# END SOLUTION":
+            if not opened:
+                raise LorakitError(f"{where}: `# END SOLUTION` has no `# BEGIN SOLUTION` before it in its cell.")
+            opened = 0
+        elif re.match(r"#+\s*(begin|end)[ _-]*solution", line, re.IGNORECASE):
+            raise LorakitError(f"{where}: write `{line}` as `# BEGIN SOLUTION` or `# END SOLUTION`, and nothing more.")
+
+
+def read_cells(file: str, lesson: int, text: str) -> list[NotebookNode]:
+    """A source's cells with their final ids and metadata; solutions still stand between their markers."""
+    try:
+        raw_cells = jupytext.reads(text, fmt="py:percent").cells
+    except nbformat.ValidationError as error:
+        raise LorakitError(f"{file}: jupytext cannot read it ({error.message}): correct that header.") from error
+    points = {str(raw.metadata.exercise): raw.metadata.get("points") for raw in raw_cells if "exercise" in raw.metadata}
+    if not raw_cells or raw_cells[0].cell_type != "markdown" or not raw_cells[0].source.startswith("# "):
+        raise LorakitError(f"{file}: its first cell must be markdown, and start with `# ` and the title.")
+    cells, slug, number = [], "", 0
+    for raw in raw_cells:
+        first_line = raw.source.split("\n")[0]
+        if raw.cell_type == "markdown" and (heading := re.match(r"#{1,6} (.+)", first_line)):
+            slug, number = re.sub(r"[^a-z0-9]+", "-", heading[1].lower())[:56].strip("-"), 0
+            if not slug:
+                raise LorakitError(f"{file}: no cell id can be made of {first_line!r}: put a letter from a to z in it.")
+        number += 1
+        where = f"{file} cell {slug}-{number}"
+        exercise_id, metadata = read_header(where, lesson, raw.metadata, points)
+        if raw.cell_type not in (fitting := ("code",) if exercise_id else ("code", "markdown")):
+            raise LorakitError(f"{where}: it is a {raw.cell_type} cell: make it {' or '.join(fitting)}.")
+        new_cell = new_code_cell if raw.cell_type == "code" else new_markdown_cell
+        cells.append(new_cell(raw.source.strip("\n"), id=exercise_id or f"{slug}-{number}", metadata=metadata))
+
+    ids = Counter(["setup", *(cell.id for cell in cells)])
+    if doubles := [cell_id for cell_id in ids if ids[cell_id] > 1]:
+        raise LorakitError(f"{file}: two cells get the id {doubles[0]}: change a heading or an exercise's number.")
+    if unchecked := [exercise for exercise in points if f"check-{exercise.replace('.', '-')}" not in ids]:
+        raise LorakitError(f'{file}: nothing checks exercise {unchecked[0]}: add a cell `# %% check="{unchecked[0]}"`.')
+    return cells
+
+
+def read_header(where: str, lesson: int, header: dict, points: dict[str, Any]) -> tuple[str | None, dict]:
+    """What a `# %%` line asks for: the id (of an exercise or a check only) and the metadata to keep."""
+    # The last two are jupytext's notes to itself.
+    if odd := set(header) - {"tags", "exercise", "points", "check", "lines_to_next_cell", "cell_marker"}:
+        raise LorakitError(f"{where}: its `# %%` line has {min(odd)} = {header[min(odd)]!r}, which means nothing here.")
+    tags = header.get("tags", [])
+    if unknown := set(tags) - set(TAGS):
+        raise LorakitError(f"{where}: the tag {min(unknown)!r} is not known: use {', '.join(TAGS)}.")
+    metadata = {"tags": tags} if tags else {}
+    for kind, prefix in (("exercise", "ex"), ("check", "check")):
+        if kind in header:
+            exercise = header[kind]
+            if not isinstance(exercise, str) or not re.fullmatch(rf"{lesson}\.[1-9]\d*", exercise):
+                raise LorakitError(f'{where}: {kind}={exercise!r} must be a number like "{lesson}.1", in quotes.')
+            if exercise not in points:
+                raise LorakitError(f"{where}: it checks {exercise}, but there is no such exercise: correct the number.")
+            if type(points[exercise]) is not int or points[exercise] < 1:
+                raise LorakitError(f"{where}: exercise {exercise} has no points: add `points=1` to its `# %%` line.")
+            metadata["lorakit"] = {"exercise": exercise, "points": points[exercise]}
+            return f"{prefix}-{exercise.replace('.', '-')}", metadata
+    return None, metadata
+
+
+# --- 2. Cells become two notebooks ---
+
+
+def solve(source: str) -> str:
+    """A cell's source with its solution, without the markers."""
+    return BLOCK.sub(r"\g<solution>", source).rstrip("\n")
+
+
+def stub(source: str) -> str:
+    """A cell's source with a stub in place of its solution."""
+    return BLOCK.sub(
+        lambda block: block["stub"].replace("# STUB ", "") or f"{block['indent']}...  # your code here\n", source
+    ).rstrip("\n")
+
+
+def make_notebooks(source: Path, repository: str) -> tuple[NotebookNode, NotebookNode]:
+    """A lesson's notebooks, both without outputs: the learner's and the solved one."""
+    file, text = f"lessons/source/{source.name}", source.read_text(encoding="utf-8")
+    if not re.fullmatch(r"\d\d_[a-z0-9_]+\.py", source.name):
+        raise LorakitError(f"{file}: a lesson's name is two digits, `_` and small letters: rename it.")
+    check_markers(file, text)
+    title, *cells = read_cells(file, int(source.name[:2]), text)
+    first_line, _, rest = title.source.partition("\n")
+    title.source = f"{first_line}\n\n{badges(repository, source.stem)}\n{rest}".rstrip("\n")
+    cells = [title, new_code_cell(SETUP.format(repository=repository), id="setup"), *cells]
+    learner, solved = (new_notebook(cells=deepcopy(cells), metadata=nbformat.from_dict(METADATA)) for _ in range(2))
+    for theirs, ours in zip(code_cells(learner), code_cells(solved), strict=True):
+        theirs.source, ours.source = stub(theirs.source), solve(ours.source)
+        if "lorakit" in ours.metadata and ours.id.startswith("ex-") and theirs.source == ours.source:
+            raise LorakitError(f"{file} cell {ours.id}: this exercise hides nothing: put `# BEGIN SOLUTION` in it.")
+        if left := re.search(r"# (BEGIN SOLUTION|END SOLUTION|STUB).*", theirs.source + ours.source):
+            raise LorakitError(f"{file} cell {ours.id}: `{left[0]}` does not stand where it can be used: move it.")
+    check_style(file, learner)
+    check_style(file, solved)
+    return learner, solved
+
+
+def badges(repository: str, lesson: str) -> str:
+    """Two links, in markdown, that open the learner's notebook of branch main."""
+    found = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?", repository)
+    if not found:
+        raise LorakitError(f"pyproject.toml: Repository = {repository!r} must be https://github.com/<owner>/<name>.")
+    colab = f"https://colab.research.google.com/github/{found[1]}/blob/main/lessons/{lesson}.ipynb"
+    binder = f"https://mybinder.org/v2/gh/{found[1]}/main?urlpath=lab/tree/lessons/{lesson}.ipynb"
+    return (
+        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})\n"
+        f"[![Launch Binder](https://mybinder.org/badge_logo.svg)]({binder})"
+    )
+
+
+def read_repository(root: Path) -> str:
+    """The repository's address, from the one place where it stands."""
+    # Python 3.10 has no tomllib, and one line is not worth a dependency.
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r'^\[project\.urls\]$.*?^Repository = "(.+?)"', text, re.M | re.S)
+    if not found:
+        raise LorakitError('pyproject.toml: [project.urls] has no line `Repository = "…"`: add it.')
+    return found[1]
+
+
+def check_style(file: str, notebook: NotebookNode) -> None:
+    """Words before code, and not much code."""
+    for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
+        if cell.cell_type != "code":
+            continue
+        lines = len(cell.source.splitlines())
+        if before.cell_type != "markdown":
+            raise LorakitError(f"{file} cell {cell.id}: no words before this code: put a markdown cell there.")
+        if not 1 <= lines <= MAX_LINES:
+            raise LorakitError(f"{file} cell {cell.id}: {lines} lines of code: it must have 1 to {MAX_LINES}.")
+
+
+# --- 3. Notebooks are written, or checked ---
+
+
+def notebook_paths(lesson: str, root: Path) -> tuple[Path, Path]:
+    """Where a lesson's notebooks are kept: the learner's and the solved one."""
+    return root / "lessons" / f"{lesson}.ipynb", root / "lessons" / "solutions" / f"{lesson}.ipynb"
+
+
+def load(path: Path) -> NotebookNode | None:
+    """The notebook at a path; None where there is none that can be read."""
+    try:
+        return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+    except (FileNotFoundError, NotJSONError):
+        return None
+
+
+def dump(notebook: NotebookNode) -> str:
+    """The text of a notebook's file: the same notebook always gives the same text."""
+    nbformat.validate(notebook)
+    return nbformat.writes(notebook) + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.half")
+    half.write_bytes(text.encode())
+    os.replace(half, path)
+
+
+def command(lesson: str, option: str = "") -> str:
+    """What to run to put a lesson right."""
+    return f"run `python lessons/build.py {lesson}{option}`"
+
+
+def build(source: Path, root: Path, sentences: list[str], executing: bool) -> str:
+    """Write a lesson's notebooks; says in one line what was done."""
+    lesson, started = source.stem, time.perf_counter()
+    learner, solved = make_notebooks(source, read_repository(root))
+    learner_path, solved_path = notebook_paths(lesson, root)
+    old = load(solved_path)
+    done = f"built; the solved notebook has no outputs yet: {command(lesson, ' --execute')}"
+    if executing:
+        execute(solved, lesson, root / "lessons")
+        if leaks := cells_with_sentences(solved, sentences):
+            raise LorakitError(f"{lesson}: cell {leaks[0]} holds a sentence of the data set: tag it private-output.")
+        done = f"built and executed in {time.perf_counter() - started:.1f} s"
+    elif has_outputs_of(old, solved):
+        keep_outputs(solved, old)
+        done = "built, outputs kept"
+    write(learner_path, dump(learner))
+    write(solved_path, dump(solved))
+    return f"{lesson}: {done}"
+
+
+def check(source: Path, root: Path, sentences: list[str]) -> list[str]:
+    """What is out of step in a lesson's notebooks: a line for each problem, with what mends it."""
+    lesson, problems = source.stem, []
+    try:
+        learner, solved = make_notebooks(source, read_repository(root))
+    except LorakitError as error:
+        return [f"{error} Then {command(lesson)}."]
+    paths = notebook_paths(lesson, root)
+    old = load(paths[1])
+    if kept := has_outputs_of(old, solved):
+        keep_outputs(solved, old)
+    for path, fresh in zip(paths, (learner, solved), strict=True):
+        file, text = path.relative_to(root), path.read_bytes().decode() if path.exists() else ""
+        if fresh is solved and not kept:
+            problems.append(f"{file}: has no outputs of this code: {command(lesson, ' --execute')}.")
+        elif text != dump(fresh):
+            problems.append(f"{file}: differs from its source: {command(lesson)}.")
+        if "application/vnd.jupyter.widget-" in text:
+            problems.append(f"{file}: holds the state of a widget: {command(lesson)}.")
+        if len(text.encode()) > MAX_BYTES:
+            problems.append(f"{file}: is over 1 MiB: show less in its source, then {command(lesson, ' --execute')}.")
+    for cell in cells_with_sentences(old, sentences) if old else []:
+        mend = f"tag it private-output, then {command(lesson, ' --execute')}"
+        problems.append(f"{paths[1].relative_to(root)}: cell {cell} holds a sentence of the data set: {mend}.")
+    return problems
+
+
+def orphans(root: Path) -> list[str]:
+    """A line for each notebook that has no source."""
+    paths = [
+        path.relative_to(root) for folder in ("lessons", "lessons/solutions") for path in root.glob(f"{folder}/*.ipynb")
+    ]
+    return [
+        f"{path}: has no source in lessons/source: run `git rm {path}`."
+        for path in sorted(paths)
+        if not (root / "lessons" / "source" / f"{path.stem}.py").exists()
+    ]
+
+
+def readme_with_badges(root: Path, lesson: str) -> tuple[str, str]:
+    """README.md as it is, and with a lesson's badges between its two badge comments ("" where there is no README)."""
+    path = root / "README.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    block = f"<!-- badges -->\n{badges(read_repository(root), lesson)}\n<!-- /badges -->"
+    return text, re.sub(r"<!-- badges -->.*?<!-- /badges -->", lambda _: block, text, flags=re.S)
+
+
+def run(lessons: list[str], root: Path, *, executing: bool, checking: bool) -> int:
+    """Build the lessons that are named (`07`, `07_name` or its path; all where none is), or check them."""
+    every = sorted((root / "lessons" / "source").glob("*.py"))
+    wanted = {Path(name).stem for name in lessons}
+    sources = [source for source in every if not wanted or wanted & {source.stem, source.stem[:2]}]
+    if unknown := wanted - {name for source in every for name in (source.stem, source.stem[:2])}:
+        raise LorakitError(
+            f"No lesson is called {min(unknown)!r}: choose from {', '.join(path.stem for path in every)}."
+        )
+
+    sentences = review_sentences() if executing or checking else []
+    problems = orphans(root) if checking else []
+    for source in sources:
+        if checking:
+            problems += check(source, root, sentences)
+        else:
+            print(build(source, root, sentences, executing), flush=True)
+    text, fresh = readme_with_badges(root, every[0].stem) if every else ("", "")
+    if checking and text != fresh:
+        problems.append("README.md: its badges are out of step: run `python lessons/build.py`.")
+    elif text != fresh:
+        write(root / "README.md", fresh)
+    print(*problems, sep="\n", end="\n" if problems else "")
+    return 1 if problems else 0
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Make each lesson's notebooks from its source.")
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="07, 07_name or its path; all if none is named")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--execute", action="store_true", help="run the solved notebooks and keep their outputs")
+    mode.add_argument("--check", action="store_true", help="write nothing; fail where anything is out of step")
+    options = parser.parse_args(arguments)
+    try:
+        return run(options.lessons, root, executing=options.execute, checking=options.check)
+    except LorakitError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

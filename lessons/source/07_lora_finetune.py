@@ -1,0 +1,363 @@
+# %% [markdown]
+# # 07 · A real LoRA fine-tune
+#
+# **In this lesson you teach the model to judge film reviews by training 0.34 % of its size in new weights, and leave
+# every one of its own weights as it was, to the last bit.**
+#
+# *About 25 minutes, of which the training takes about 2 on a laptop with two cores. Needs nothing but lesson 00;
+# lesson 06 builds LoRA from scratch, this one uses it.*
+#
+# You will be able to
+# - say what each line of the LoRA code that you meet everywhere does, and count its weights before you run it;
+# - check, before you spend any time, that a fine-tune can learn at all;
+# - run one, read its loss, and judge it on sentences it has never seen, with an interval;
+# - save the adapter, predict its file size, and load it elsewhere.
+
+# %% [markdown]
+# ## The idea in one line
+#
+# A linear layer multiplies its input with a weight matrix W. **LoRA** (Hu et al., 2021) freezes W and adds a product
+# of two thin matrices:
+#
+# $$W' = W + \frac{\alpha}{r} B A \qquad A: r \times d_{in}, \quad B: d_{out} \times r$$
+#
+# Only A and B are trained. `r` is the *rank*: how many independent directions the change may have. `alpha` is a gain;
+# the change is scaled by `alpha / r`. B starts at zero, so at first W' = W exactly.
+
+# %% [markdown]
+# ## The code that you meet everywhere
+#
+# You will find these lines in many a tutorial, with `"meta-llama/Meta-Llama-3-8B-Instruct"` where `find_model()`
+# stands, and `dtype=torch.bfloat16` for a GPU. They run here as they are.
+
+# %%
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from lorakit.models import find_model, pick_device
+
+model = AutoModelForCausalLM.from_pretrained(find_model(), dtype=pick_device().dtype, device_map="auto")
+config = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])
+model = get_peft_model(model, config)
+model.print_trainable_parameters()
+
+# %% [markdown]
+# | argument | what it does |
+# |---|---|
+# | `dtype` | the number format of the weights once loaded (older code says `torch_dtype`) |
+# | `device_map="auto"` | put the weights on the GPU if there is one, and spread them if they do not fit |
+# | `r=8` | the rank: A has 8 rows, B has 8 columns |
+# | `lora_alpha=16` | the change is multiplied by `lora_alpha / r` = 2 |
+# | `target_modules` | which layers get an adapter, by name: here the query and value projection of every block |
+# | `get_peft_model` | freezes all of W and puts A and B beside each target |
+#
+# That is all of LoRA's set-up, and it trains nothing yet: the notes that these lines come from stop here. We go on.
+
+# %%
+del model  # from here on, the course's own two functions do the same, and say what they chose
+
+# %% [markdown]
+# ## One place for the settings
+#
+# Everything that decides this fine-tune is in one object. Change `r` or `lora_alpha` here, run on, and the whole
+# lesson follows.
+
+# %%
+from lorakit.finetune import TrainConfig
+
+settings = {"r": 8, "lora_alpha": 16}
+config = TrainConfig(method="lora", **settings)
+config
+
+# %% [markdown]
+# `micro_batch_size` sentences are in memory at once; after `gradient_accumulation_steps` of these the optimizer
+# (AdamW) takes one step. The learning rate climbs for `warmup_steps` and then falls in a line to zero.
+
+# %% [markdown]
+# ## The data
+#
+# A row is a prompt, and the completion to be learned after it. The loss counts the completion alone: we do not want
+# the model to learn to *write* reviews. Two rows to look at:
+
+# %% tags=["private-output"]
+from lorakit.data import split_reviews
+
+train, held_out = split_reviews()
+train[:2]
+
+# %% [markdown]
+# There are 8,173 rows to train on. The other 1,000 are held out; we judge on the first 400 of them, before and after.
+
+# %%
+seen = config.steps * config.rows_per_step
+f"{len(train):,} to train on, {len(held_out):,} held out; a run of {config.steps} steps sees {seen}"
+
+# %% [markdown]
+# So the run sees only a few hundred of the rows, each once. That is enough, as you will see.
+
+# %% [markdown]
+# ## Count before you train
+#
+# ### Exercise 7.1 · how many weights does LoRA add?
+#
+# *Medium, 5 minutes.* The model has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to
+# 192 (three heads share each value head). At rank `config.r`, how many weights do the A's and B's have together?
+
+# %% exercise="7.1" points=2
+# BEGIN SOLUTION
+# STUB my_count = None  # an expression in config.r
+my_count = 30 * config.r * ((576 + 576) + (576 + 192))
+# END SOLUTION
+
+# %% [markdown]
+# The course's `add_adapters` is the same `get_peft_model` with a check of the names before it and a fixed seed for A.
+# (On another model than the course's default, the count differs: its layers have other sizes.)
+
+# %% check="7.1"
+from lorakit.finetune import add_adapters
+from lorakit.models import load_model
+
+base, tokenizer = load_model()
+with torch.no_grad():
+    ids = tokenizer("The capital of France is", return_tensors="pt").input_ids.to(base.device)
+    logits_before = base(ids).logits
+model = add_adapters(base, config)
+trainable, everything = model.get_nb_trainable_parameters()
+print(f"you predicted {my_count}; peft trains {trainable:,} of {everything:,} ({trainable / everything:.2%})")
+
+# %% [markdown]
+# A matrix of rank r between `d_in` and `d_out` costs `r * (d_in + d_out)` weights, where the full matrix has
+# `d_in * d_out`. For `q_proj` that is 9,216 against 331,776.
+
+# %% [markdown]
+# ## Nothing has changed yet
+#
+# B is zero, so B A is zero. **Predict:** by how much do the logits differ now from those before the adapters?
+
+# %%
+with torch.no_grad():
+    difference = (model(ids).logits - logits_before).abs().max().item()
+f"largest difference in any of the {logits_before.numel():,} logits: {difference}"
+
+# %% [markdown]
+# Exactly zero, not nearly: adding `2 * 0` to a number leaves it as it is. A fine-tune starts from the very model you
+# know.
+
+# %% [markdown]
+# ## Can it learn?
+#
+# A fine-tune can go through all its steps, print its progress, and train nothing, because somewhere between the loss
+# and the adapters the gradient was lost. It costs a second to look. One batch forth and back, then the size of the
+# gradient at `lora_B` in the first and in the last adapted layer.
+
+# %%
+from lorakit.data import collate, encode
+from lorakit.finetune import completion_loss, require_gradients
+
+batch = collate(encode(train[:4], tokenizer), tokenizer.pad_token_id)
+completion_loss(model.train(), batch).backward()
+norms = require_gradients(model)
+model.zero_grad()
+norms
+
+# %% [markdown]
+# Both are well above zero, so the adapters at both ends hear what the loss says; `require_gradients` would have
+# stopped us otherwise. (`lora_A` has no gradient at this very first step: it is multiplied by B, which is zero. That
+# is why one of the two must *not* start at zero.) `finetune` asks the same before its first step and at each one.
+
+# %% [markdown]
+# ## A seal on the base
+#
+# To prove later that W was left alone, take a fingerprint of all its bytes now.
+
+# %%
+import hashlib
+
+
+def fingerprint(model):
+    """One hash of every weight that is not trained."""
+    seal = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        if "lora_" not in name:
+            seal.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return seal.hexdigest()[:16]
+
+
+sealed = fingerprint(model)
+sealed
+
+# %% [markdown]
+# ## Train
+#
+# **Predict** the accuracy on the held-out sentences, before and after. Then run. You may stop it at any time (the ■
+# button above): it ends after the current step and keeps what it has learned.
+
+# %%
+from lorakit.finetune import finetune
+
+history = finetune(config, model, tokenizer, train=train, held_out=held_out[:400])
+print(f"before: {history.before}\nafter:  {history.after}")
+
+# %% [markdown]
+# Each bracket is a 95 % interval: with 400 sentences, a measured accuracy is good to about three points either way.
+# Compare what you predicted.
+
+# %%
+from widgets import accuracy_figure, loss_figure
+
+loss_figure({"LoRA": history.losses}).show()
+
+# %% [markdown]
+# The loss falls from about 6 to below 1 within some ten steps: that is the model finding out that a bare verdict is
+# wanted, an easy thing. What comes after, the slow and noisy part, is where it learns to tell good from bad. Each
+# point is the mean over only 8 sentences, which is why it jumps.
+
+# %%
+accuracy_figure({"before": history.before, "after": history.after}).show()
+
+# %% [markdown]
+# Do the two intervals overlap? If they do not, chance is a poor explanation for the gain. If they just touch,
+# remember that both were measured on the *same* sentences, so the comparison is sharper than the two intervals
+# suggest: the recorded comparison in lesson 10 uses that.
+
+# %%
+speed = f"{history.tokens_per_second:,.0f} tokens a second, {history.seconds / len(history.losses):.2f} s a step"
+f"{history.seconds:.0f} s of training, {speed}, peak memory {history.peak_memory_bytes / 2**30:.2f} GiB"
+
+# %% [markdown]
+# On a CPU the peak is the memory of this whole process, Python and libraries included; on a GPU it is what torch
+# allocated there.
+
+# %% [markdown]
+# ## What changed, and what did not
+#
+# ### The base, bit for bit
+
+# %%
+now = fingerprint(model)
+f"sealed before {sealed}, after training {now}: {'equal' if now == sealed else 'CHANGED'}"
+
+# %% [markdown]
+# Not one of 134,515,008 weights moved. All that was learned is in A and B, and it can be switched off: with the
+# adapter disabled, the model gives the very logits from before.
+
+# %%
+model.eval()
+with torch.no_grad(), model.disable_adapter():
+    print("adapter off: largest difference", (model(ids).logits - logits_before).abs().max().item())
+with torch.no_grad():
+    print("adapter on:  largest difference", round((model(ids).logits - logits_before).abs().max().item(), 2))
+
+# %% [markdown]
+# The adapter was trained on reviews and moves the logits after "The capital of France is" too: an adapter is active
+# everywhere. Lesson 08 measures what that costs.
+
+# %% [markdown]
+# ### Verdicts that flipped
+#
+# Numbers hide the sentences. Here are some that the untaught model got wrong and the taught one right, and some the
+# other way round.
+
+# %% tags=["private-output"]
+pairs = zip(held_out, history.before.predictions, history.after.predictions, strict=False)
+flipped = [(row, before, after) for row, before, after in pairs if before != after]
+mended = [row["prompt"] for row, before, after in flipped if after == row["completion"]]
+broken = [row["prompt"] for row, before, after in flipped if before == row["completion"]]
+print(f"{len(mended)} mended, {len(broken)} broken\n", *mended[:4], "--- broken:", *broken[:3], sep="\n")
+
+# %% [markdown]
+# Which kind of sentence did it mend? Read the broken ones too: are all of them really wrong, or are some of the human
+# ratings hard to agree with?
+
+# %% [markdown]
+# ## Take it with you
+#
+# ### Exercise 7.2 · the size of the file
+#
+# *Easy, 2 minutes.* peft keeps adapters in float32, 4 bytes a weight. How many bytes will the saved adapter fill?
+
+# %% exercise="7.2" points=1
+# BEGIN SOLUTION
+# STUB my_bytes = None  # from `trainable`
+my_bytes = trainable * 4
+# END SOLUTION
+
+# %% [markdown]
+# Save it as peft saves adapters, into a fresh folder, and look.
+
+# %% check="7.2"
+import tempfile
+from pathlib import Path
+
+folder = Path(tempfile.mkdtemp()) / "adapter"
+model.save_pretrained(folder)
+size = (folder / "adapter_model.safetensors").stat().st_size
+print(f"you predicted {my_bytes}; the file has {size:,} bytes: 1 / {everything * 4 / size:.0f} of the base in float32")
+
+# %% [markdown]
+# The few thousand bytes on top are names and shapes. This small file is all you hand on: whoever has the base can
+# load it. Plain peft does, with no word of this course:
+
+# %%
+from peft import PeftModel
+
+with torch.no_grad():
+    expected = model(ids).logits
+plain = PeftModel.from_pretrained(model.unload(), folder).eval()
+with torch.no_grad():
+    print("largest difference after saving and loading:", (plain(ids).logits - expected).abs().max().item())
+
+# %% [markdown]
+# ## The same with transformers' Trainer
+#
+# Most code that you meet trains with `Trainer`. It is the same loop with many more switches. Three steps of it, on a
+# fresh adapter, from the same rows. (It takes longer a step: it computes all 49,152 logits at *every* position,
+# though only the last one counts here.)
+
+# %%
+from transformers import Trainer, TrainingArguments
+
+fresh = add_adapters(plain.unload(), config)
+arguments = TrainingArguments(
+    output_dir=tempfile.mkdtemp(),
+    max_steps=3,
+    per_device_train_batch_size=config.micro_batch_size,
+    gradient_accumulation_steps=config.gradient_accumulation_steps,
+    learning_rate=config.learning_rate,
+    logging_steps=1,
+    save_strategy="no",
+    report_to="none",
+    remove_unused_columns=False,  # our rows are no Dataset
+    disable_tqdm=True,
+    use_cpu=model.device.type == "cpu",
+)
+
+
+def to_batch(rows):
+    return collate(rows, tokenizer.pad_token_id)
+
+
+trainer = Trainer(fresh, arguments, train_dataset=encode(train[:200], tokenizer), data_collator=to_batch)
+result = trainer.train()
+
+# %% [markdown]
+# The losses printed above start where ours did, around 5 to 6, and fall. Compare the time of a step:
+
+# %%
+theirs = result.metrics["train_runtime"] / 3
+f"Trainer {theirs:.2f} s a step, our loop {history.seconds / len(history.losses):.2f} s a step"
+
+# %% [markdown]
+# ## In this lesson
+#
+# - LoRA trains B A beside a frozen W. On `q_proj` and `v_proj` at r = 8 that is 460,800 weights, 0.34 % of this
+#   model: you counted them before you ran anything. A 7B model's few million come from the same formula.
+# - Before training: count, see that the output is unchanged (B = 0), see that gradients arrive.
+# - After training: judge on held-out rows with an interval, see that the base is unchanged bit for bit, read
+#   sentences.
+# - The adapter is a file of 1.8 MB that plain peft loads.
+#
+# This loop is `lorakit.finetune.loop`, and it fits on three screens. `lorakit finetune` in a terminal runs it without
+# a notebook, on your own rows too. Next: lesson 08 does more with adapters; **lesson 10** repeats this run on a base
+# held in 4 bits.

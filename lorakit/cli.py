@@ -1,0 +1,280 @@
+"""The `lorakit` command.
+
+Nothing heavy is imported up here, so that `lorakit --help` answers at once: each command imports what it needs.
+"""
+
+import importlib.util
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Option
+from typer.core import TyperCommand, TyperGroup
+
+from lorakit.errors import LorakitError
+
+if TYPE_CHECKING:
+    from lorakit.finetune import Evaluation, History
+
+PACKAGE = Path(__file__).parent
+FIRST_LESSON = "00_start_here.ipynb"
+GIB = 2**30
+DEFAULT_PARAMETERS = 134_515_008
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> object:
+        """Run a command; what a learner can mend is one line, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except LorakitError as error:
+            typer.echo(f"lorakit: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:  # left to itself, an older typer says "Aborted." and ends with 1
+            raise typer.Exit(130) from None
+
+
+class _FinetuneCommand(TyperCommand):
+    def format_help(self, ctx: typer.Context, formatter: object) -> None:
+        """Show TrainConfig's defaults; only here, since importing it imports torch."""
+        from lorakit.finetune import TrainConfig
+
+        for option in self.params:
+            if hasattr(TrainConfig, option.name):
+                default = getattr(TrainConfig, option.name)
+                option.default = ",".join(default) if isinstance(default, tuple) else default
+        super().format_help(ctx, formatter)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Real LoRA and QLoRA fine-tunes, from token embeddings to logits, that run on a laptop.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line; LorakitError and Ctrl-C are seen to by `_Commands`."""
+    app()
+
+
+@app.command()
+def lab(
+    jupyter: Annotated[
+        list[str] | None, typer.Argument(metavar="JUPYTER_OPTION", help="After --, for Jupyter.")
+    ] = None,
+    no_browser: Annotated[bool, Option("--no-browser", help="Print the address and open no window.")] = False,
+    folder: Annotated[Path | None, Option(file_okay=False, help="Copy the lessons there, and open that copy.")] = None,
+) -> None:
+    """Open the lessons in JupyterLab."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise LorakitError("JupyterLab is not installed here: run `pip install jupyterlab` and try again.")
+    clone = PACKAGE.parent / "lessons"
+    in_clone = (clone / "source").is_dir()
+    if in_clone and folder is None:
+        folder = clone
+    else:
+        folder = folder or Path("lorakit-lessons")
+        typer.echo(copy_lessons(clone if in_clone else PACKAGE / "lessons", folder))
+    # Not as a file to open: then the address that `--no-browser` prints would lead past it.
+    where = [f"--ServerApp.root_dir={folder.absolute()}", f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}"]
+    command = [sys.executable, "-m", "jupyterlab", *where]
+    raise typer.Exit(_run(command + ["--no-browser"] * no_browser + (jupyter or [])))
+
+
+def copy_lessons(shipped: Path, folder: Path) -> str:
+    """Copy the notebooks that are not in `folder` yet, never over a file; say in one line what was done."""
+    notebooks = [path for pattern in ("*.ipynb", "solutions/*.ipynb") for path in sorted(shipped.glob(pattern))]
+    copied = 0
+    try:
+        for notebook in notebooks:
+            target = folder / notebook.relative_to(shipped)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with target.open("xb") as new:  # x: a file that exists is never opened for writing
+                    new.write(notebook.read_bytes())
+                copied += 1
+            except FileExistsError:
+                pass
+    except OSError as error:
+        raise LorakitError(
+            f"the lessons could not be copied to {folder} ({error.strerror}): choose another place with `--folder`."
+        ) from error
+    return f"{folder}: {copied} notebooks copied, {len(notebooks) - copied} that were there already kept as they are."
+
+
+def _run(command: list[str]) -> int:
+    process = subprocess.Popen(command)
+    # Jupyter answers Ctrl-C itself, with a question; were we to end first, nobody could answer it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    return process.wait()
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine and say what mends it."""
+    from lorakit.doctor import BROKEN, examine
+
+    typer.echo("ok: fine   --: optional, not there   !!: broken")
+    broken = 0
+    for finding in examine():
+        typer.echo(str(finding))
+        broken += finding.mark == BROKEN
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command()
+def models(
+    fetch: Annotated[bool, Option("--fetch", help="Fetch the default model and the data now, to go offline.")] = False,
+) -> None:
+    """Show the models to choose from."""
+    import torch
+
+    from lorakit import cache
+    from lorakit.data import load_reviews
+    from lorakit.models import DEFAULT_MODEL, KNOWN_MODELS, MODEL_SOURCE, fetch_default_model, suggest_models
+
+    if fetch:
+        fetch_default_model()
+        load_reviews()
+    place = cache.folder(MODEL_SOURCE)
+    if cache.ready(MODEL_SOURCE):
+        size = sum(file.stat().st_size for file in place.iterdir())
+        where = f"cached, {size / 2**20:.1f} MiB in {place}"
+    else:
+        where = f"not cached: `lorakit models --fetch` fetches {MODEL_SOURCE.download_bytes / 1e6:.0f} MB to {place}"
+    typer.echo(f"default: {DEFAULT_MODEL}, {DEFAULT_PARAMETERS:,} parameters\n         {where}\n")
+
+    has_gpu = torch.cuda.is_available()
+    gpu_bytes = torch.cuda.mem_get_info()[1] if has_gpu else 0
+    fitting = suggest_models(gpu_bytes)
+    typer.echo(f"{'larger, on the hub, ungated':<38} {'parameters':>14} {'16-bit GiB':>11}  fits")
+    for model in KNOWN_MODELS:
+        fits = ("yes" if model in fitting else "no") if has_gpu else "?"
+        typer.echo(f"{model.name:<38} {model.parameters:>14,} {model.weights_bytes / GIB:>11.2f}  {fits}")
+    gpu = f"{torch.cuda.get_device_name()}, {gpu_bytes / GIB:.1f} GiB" if has_gpu else "no GPU was found"
+    typer.echo(f"\nfits: the weights fill at most half of the GPU's memory, the rest is for training ({gpu}).")
+    typer.echo(f"To choose one, set LORAKIT_MODEL to a name or to a folder: LORAKIT_MODEL={KNOWN_MODELS[0].name}")
+
+
+@app.command(cls=_FinetuneCommand)
+def finetune(
+    ctx: typer.Context,
+    method: Annotated[str | None, Option(metavar="lora|qlora", help="QLoRA holds the base in 4 bits.")] = None,
+    r: Annotated[int | None, Option("--r", help="Rank of the adapters.")] = None,
+    lora_alpha: Annotated[float | None, Option(help="The adapters are scaled by lora_alpha / r.")] = None,
+    lora_dropout: Annotated[float | None, Option(help="Dropout before lora_A, in training.")] = None,
+    target_modules: Annotated[str | None, Option(help="Linear layers that get an adapter, by name.")] = None,
+    quant_type: Annotated[str | None, Option(metavar="nf4|fp4|int8", help="How QLoRA holds the base.")] = None,
+    double_quant: Annotated[
+        bool | None, Option("--double-quant/--no-double-quant", help="Quantise the scales too.")
+    ] = None,
+    steps: Annotated[int | None, Option(help="Optimiser steps.")] = None,
+    micro_batch_size: Annotated[int | None, Option(help="Rows at once: memory.")] = None,
+    gradient_accumulation_steps: Annotated[int | None, Option(help="Micro batches a step.")] = None,
+    learning_rate: Annotated[float | None, Option(help="Its highest value.")] = None,
+    seed: Annotated[int | None, Option(help="Of the adapters, the rows' order and dropout.")] = None,
+    gradient_checkpointing: Annotated[
+        bool | None, Option("--gradient-checkpointing", help="Compute activations twice, hold fewer.")
+    ] = None,
+    rows: Annotated[Path | None, Option(metavar="FILE.jsonl", help="Rows of prompt and completion.")] = None,
+    model: Annotated[str | None, Option(help="Hub id or folder.  [default: LORAKIT_MODEL, or the course's]")] = None,
+    output: Annotated[Path | None, Option(help="Folder for the adapter.  [default: runs/METHOD]")] = None,
+    checkpoint_every: Annotated[int, Option(min=1, help="Steps between checkpoints.")] = 20,
+    resume: Annotated[bool, Option("--resume", help="Go on from the last checkpoint in the output folder.")] = False,
+    eval_rows: Annotated[int, Option(min=1, help="Held-out rows to measure on; a fifth of your own at most.")] = 400,
+) -> None:
+    """Fine-tune, as in lessons 07 and 10."""
+    from lorakit import finetune as finetuning
+    from lorakit.models import load_model
+
+    settings = {field.name: ctx.params.get(field.name) for field in fields(finetuning.TrainConfig)}
+    if target_modules is not None:
+        settings["target_modules"] = tuple(name.strip() for name in target_modules.split(","))
+    config = finetuning.TrainConfig(**{name: value for name, value in settings.items() if value is not None})
+    output = output or Path("runs") / config.method
+    _refuse_used(output, resume)
+    train, held_out = _rows(rows, eval_rows)
+    base, tokenizer = load_model(model, quant_type=config.quant_type, double_quant=config.double_quant)
+    typer.echo(f"{len(train):,} rows to train on, {config.rows_per_step} a step; {len(held_out):,} to measure on")
+    history = finetuning.finetune(
+        config,
+        base,
+        tokenizer,
+        train=train,
+        held_out=held_out,
+        output_dir=output,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+    )
+    typer.echo(_report(history, output))
+    if history.stopped:
+        typer.echo(
+            f"stopped after step {len(history.losses)} of {config.steps}: the same command with `--resume` goes on."
+        )
+        raise typer.Exit(130)
+
+
+def _refuse_used(output: Path, resume: bool) -> None:
+    """Before anything is loaded, and in the words of the command line."""
+    from lorakit.finetune.loop import CHECKPOINT
+
+    if (output / CHECKPOINT).exists():
+        if not resume:
+            raise LorakitError(
+                f"'{output}' holds an unfinished run: go on with `--resume`, or name another folder with `--output`."
+            )
+    elif (output / "adapter_config.json").exists():
+        raise LorakitError(
+            f"'{output}' holds a finished adapter, which is never overwritten: name another folder with `--output`."
+        )
+
+
+def _rows(path: Path | None, eval_rows: int) -> tuple[list[dict], list[dict]]:
+    """Rows to train on and rows to measure on."""
+    from lorakit.data import load_rows, split_reviews
+
+    if path is None:
+        train, held_out = split_reviews()
+        return train, held_out[:eval_rows]
+    rows = load_rows(path)
+    if len(rows) < 5:
+        raise LorakitError(f"'{path}' has {len(rows)} rows: give at least 5, since a fifth is held out to measure on.")
+    random.Random(0).shuffle(rows)
+    held_out = min(eval_rows, len(rows) // 5)
+    return rows[held_out:], rows[:held_out]
+
+
+def _report(history: "History", output: Path) -> str:
+    """What a fine-tune did, a line a fact."""
+    config, before, after = history.config, history.before, history.after
+    method = f"{config.method} ({config.quant_type})" if config.quant_type else config.method
+    modules = ", ".join(config.target_modules)
+    facts = {"method": f"{method}, r = {config.r}, lora_alpha = {config.lora_alpha:g}, on {modules}"}
+    if before.accuracy is not None:
+        facts |= {"accuracy before": _accuracy(before), "accuracy after": _accuracy(after)}
+    facts |= {
+        "held-out loss": f"{before.loss:.3f} before, {after.loss:.3f} after, nats a token",
+        "training loss": f"{history.losses[0]:.3f} first, {history.losses[-1]:.3f} last, nats a token",
+        "speed": f"{history.tokens_per_second:,.0f} tokens/s",
+        "time": f"{history.seconds:,.1f} s of training, {len(history.losses)} steps",
+        "peak memory": f"{history.peak_memory_bytes / GIB:.2f} GiB",
+        "adapter": str(output),
+    }
+    return "\n".join(f"{name:<17}{value}" for name, value in facts.items())
+
+
+def _accuracy(evaluation: "Evaluation") -> str:
+    return (
+        f"{evaluation.accuracy:.1%} (95 % interval {evaluation.low:.1%} to {evaluation.high:.1%}, {evaluation.n} rows)"
+    )

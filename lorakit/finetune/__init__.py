@@ -1,0 +1,28 @@
+"""Real LoRA and QLoRA fine-tunes: a config, one loop, the evaluation beside it. Lessons 07 and 10 walk through it.
+
+`loop` is the place to start reading.
+"""
+
+from lorakit.finetune.adapters import add_adapters, lora_b_gradients, require_gradients
+from lorakit.finetune.config import METHODS, SCHEDULES, TrainConfig
+from lorakit.finetune.evaluation import Evaluation, completion_logits, completion_loss, evaluate, wilson_interval
+from lorakit.finetune.loop import QUICK_EVALUATION, History, Step, finetune, learning_rate_at
+
+__all__ = [
+    "METHODS",
+    "QUICK_EVALUATION",
+    "SCHEDULES",
+    "Evaluation",
+    "History",
+    "Step",
+    "TrainConfig",
+    "add_adapters",
+    "completion_logits",
+    "completion_loss",
+    "evaluate",
+    "finetune",
+    "learning_rate_at",
+    "lora_b_gradients",
+    "require_gradients",
+    "wilson_interval",
+]

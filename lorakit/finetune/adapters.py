@@ -1,0 +1,81 @@
+"""Adapters beside the layers of a frozen model, by peft (Hu et al. 2021), and the guard of their gradients."""
+
+from collections.abc import Sequence
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from transformers import PreTrainedModel
+
+from lorakit.errors import LorakitError
+from lorakit.finetune.config import TrainConfig
+
+
+def add_adapters(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
+    """Freeze `model` and put a fresh adapter beside each layer named in `config.target_modules`.
+
+    B starts at zero, so the output has not changed yet. (A quantised base is first prepared for training: what is left
+    in 16 bits, embeddings, norms and head, becomes float32. Take a baseline of its output after this call.)
+
+    Raises:
+        LorakitError: a layer name that the model does not have; a base whose quantisation does not fit `config.method`.
+    """
+    quantised = bool(getattr(model, "is_quantized", False))
+    if quantised != (config.method == "qlora"):
+        right = f"quant_type={config.quant_type!r}" if config.method == "qlora" else "quant_type=None"
+        has = "is quantised" if quantised else "is not quantised"
+        raise LorakitError(
+            f"method {config.method!r} does not fit a base that {has}: load_model({right}) gives the right one."
+        )
+    _check_target_modules(model, config.target_modules)
+    checkpointing = {"use_reentrant": False}
+    if quantised:
+        model = prepare_model_for_kbit_training(model, config.gradient_checkpointing, checkpointing)
+    elif config.gradient_checkpointing:
+        # the newer name first: it is absent in transformers 5.15, and the older one is to go in version 6
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable(checkpointing)
+    torch.manual_seed(config.seed)  # A is drawn at random
+    adapter = LoraConfig(
+        r=config.r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=list(config.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, adapter)
+
+
+def _check_target_modules(model: PreTrainedModel, names: Sequence[str]) -> None:
+    """peft itself is silent about a wrong name beside a right one."""
+    layers = {name for name, module in model.named_modules() if hasattr(module, "in_features")}
+    has = sorted({name.rsplit(".", 1)[-1] for name in layers})
+    for wanted in names:
+        if not any(name == wanted or name.endswith("." + wanted) for name in layers):
+            raise LorakitError(
+                f"target module {wanted!r} is not in this model: its linear layers are {', '.join(has)}."
+            )
+
+
+def lora_b_gradients(model: PeftModel) -> dict[str, float]:
+    """Norm of the gradient at `lora_B` of the first and the last adapted layer, by name; None counts as 0."""
+    weights = [
+        (name, weight) for name, weight in model.named_parameters() if ".lora_B." in name and weight.requires_grad
+    ]
+    ends = [weights[0], weights[-1]]
+    return {name: 0.0 if weight.grad is None else weight.grad.norm().item() for name, weight in ends}
+
+
+def require_gradients(model: PeftModel) -> dict[str, float]:
+    """Return `lora_b_gradients(model)`, taken after a backward pass; raise LorakitError where one of them is 0.
+
+    Why: a layer whose forward pass has no backward stops the gradient without a word, and the run goes through its
+    steps and learns nothing. bitsandbytes' 4-bit kernel for CPUs with AVX512-BF16 is one (see `lorakit.models`).
+    """
+    norms = lora_b_gradients(model)
+    for name, norm in norms.items():
+        if norm == 0:
+            raise LorakitError(
+                f"no gradient reaches '{name}', so this fine-tune would train nothing: a layer above it has no "
+                "backward pass; load the base with lorakit.models.load_model(), or try quant_type None."
+            )
+    return norms

@@ -1,0 +1,76 @@
+"""What a long run asks of the machine: to be stopped cleanly, to have its memory measured, to write files whole."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import torch
+from tqdm import tqdm
+
+from lorakit.errors import LorakitError
+
+
+@contextlib.contextmanager
+def interrupt_after_step() -> Iterator[threading.Event]:
+    """Within it, the first interrupt sets the event that is yielded, and a second one is a KeyboardInterrupt again."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield asked
+        return
+    earlier = signal.getsignal(signal.SIGINT)
+
+    def ask(signum, frame):
+        asked.set()
+        print("\nending after this step; interrupt again to end at once")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+
+
+@contextlib.contextmanager
+def measured_peak(device: torch.device) -> Iterator[list[int]]:
+    """Yields a list; after the block it holds the peak memory of the block in bytes."""
+    peak: list[int] = []
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):  # Linux only: start the peak of this process anew; elsewhere it is lifelong
+            Path("/proc/self/clear_refs").write_text("5")
+    yield peak
+    peak.append(torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_resident_bytes())
+
+
+def _peak_resident_bytes() -> int:
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB on Linux
+
+
+def progress_bar(total: int, what: str, unit: str) -> tqdm:
+    """A bar of text, which every notebook, terminal and log can show, and which wipes itself when done."""
+    return tqdm(total=total, desc=what, unit=unit, leave=False, file=sys.stdout)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place and move it there, whole or not at all."""
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise LorakitError(
+            f"'{path}' could not be written ({error}): make room on its disk, or name another folder."
+        ) from error

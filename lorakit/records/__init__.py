@@ -1,0 +1,12 @@
+"""Measurements that take too long for a lesson: made by a command of this repository, kept as JSON, shown as recorded.
+
+`lora_vs_qlora.json`: `python tests/bench/compare_methods.py`.
+"""
+
+import json
+from pathlib import Path
+
+
+def load_record(name: str) -> dict:
+    """A record by name; it says itself on what device, with which versions and when it was made."""
+    return json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))

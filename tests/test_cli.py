@@ -1,0 +1,682 @@
+"""The `lorakit` command: light to start, kind when something is amiss, and never over a learner's file."""
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import lorakit.finetune
+from lorakit import LorakitError, cache, cli, data, doctor, models
+from lorakit.finetune import Evaluation, History, TrainConfig
+
+ROOT = Path(cli.__file__).parents[1]
+GIB = 2**30
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], prog_name="lorakit")
+
+
+def python(*arguments, **environment):
+    path = os.pathsep.join([*filter(None, [environment.pop("PYTHONPATH", "")]), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the command
+
+
+def test_help_loads_nothing_heavy():
+    run = python("-X", "importtime", "-m", "lorakit", "--help")
+    assert run.returncode == 0
+    for command in ("lab", "doctor", "models", "finetune"):
+        assert f"\n  {command} " in run.stdout
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
+    assert {"typer", "lorakit.cli"} <= loaded  # the list is what we take it for
+    heavy = "torch transformers peft numpy bitsandbytes psutil tqdm jupyterlab lorakit.cache lorakit.doctor"
+    assert loaded.isdisjoint(heavy.split())
+
+
+def test_what_a_learner_can_mend_is_one_line_without_a_traceback():
+    run = python("-m", "lorakit", "finetune", "--steps", "0")
+    assert run.returncode == 1
+    assert run.stderr == "lorakit: steps is 0: it is a whole number of at least 1.\n"
+    assert run.stdout == ""
+
+
+def test_ctrl_c_ends_quietly(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "examine", interrupted)
+    result = invoke("doctor")
+    assert result.exit_code == 130
+    assert result.stderr == ""
+
+
+def test_a_fault_of_ours_keeps_its_plain_traceback():
+    code = (
+        "import sys\nfrom lorakit import cli\nsys.argv = ['lorakit', 'lab', '--folder', 'x']\ncli.copy_lessons = None\n"
+    )
+    run = python("-c", code + "cli.main()")
+    assert run.returncode == 1
+    assert run.stderr.startswith("Traceback (most recent call last):")
+    assert run.stderr.endswith("TypeError: 'NoneType' object is not callable\n")
+
+
+# ------------------------------------------------------------------------------------------------- lab
+
+
+@pytest.fixture
+def shipped(tmp_path):
+    """Lessons as they lie in an installed package."""
+    lessons = tmp_path / "site-packages" / "lorakit" / "lessons"
+    for name in ("00_start_here.ipynb", "06_lora.ipynb", "solutions/06_lora.ipynb", "source/06_lora.py", "build.py"):
+        (lessons / name).parent.mkdir(parents=True, exist_ok=True)
+        (lessons / name).write_text(f"new {name}")
+    return lessons
+
+
+@pytest.fixture
+def jupyter(monkeypatch):
+    """The commands that would have been run."""
+    commands = []
+
+    def record(command):
+        commands.append(command)
+        return 0
+
+    monkeypatch.setattr(cli, "_run", record)
+    return commands
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_notebooks_and_solutions_are_copied_and_nothing_else(shipped, tmp_path):
+    said = cli.copy_lessons(shipped, tmp_path / "mine")
+    names = ("00_start_here.ipynb", "06_lora.ipynb", "solutions/06_lora.ipynb")
+    assert tree(tmp_path / "mine") == {name: f"new {name}" for name in names}
+    assert said == f"{tmp_path / 'mine'}: 3 notebooks copied, 0 that were there already kept as they are."
+
+
+def test_a_learners_files_are_kept(shipped, tmp_path):
+    mine = tmp_path / "mine"
+    (mine / "solutions").mkdir(parents=True)
+    kept = {"06_lora.ipynb": "my answer", "solutions/06_lora.ipynb": "my notes", "diary.txt": "mine"}
+    for name, text in kept.items():
+        (mine / name).write_text(text)
+    said = cli.copy_lessons(shipped, mine)
+    assert tree(mine) == {**kept, "00_start_here.ipynb": "new 00_start_here.ipynb"}
+    assert said.endswith("1 notebooks copied, 2 that were there already kept as they are.")
+    assert cli.copy_lessons(shipped, mine).endswith("0 notebooks copied, 3 that were there already kept as they are.")
+
+
+def test_a_link_of_the_learners_is_not_written_through(shipped, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "06_lora.ipynb").symlink_to(tmp_path / "elsewhere.ipynb")
+    cli.copy_lessons(shipped, mine)
+    assert not (tmp_path / "elsewhere.ipynb").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(shipped, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(LorakitError, match=r"could not be copied to .*mine \(Permission denied\): .*`--folder`"):
+        cli.copy_lessons(shipped, tmp_path / "mine")
+
+
+def jupyterlab_in(place):
+    first = "--LabApp.default_url=/lab/tree/00_start_here.ipynb"
+    return [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={place}", first]
+
+
+def test_from_a_wheel_lab_copies_then_opens_the_copy(shipped, jupyter, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "PACKAGE", shipped.parent)
+    monkeypatch.chdir(tmp_path)
+    result = invoke("lab")
+    place = tmp_path / "lorakit-lessons"
+    assert (place / "06_lora.ipynb").read_text() == "new 06_lora.ipynb"
+    assert jupyter == [jupyterlab_in(place)]
+    assert result.stdout == "lorakit-lessons: 3 notebooks copied, 0 that were there already kept as they are.\n"
+    assert result.exit_code == 0
+
+
+def test_in_a_clone_lab_opens_the_lessons_where_they_are(shipped, jupyter, tmp_path, monkeypatch):
+    clone = shipped.parent.rename(tmp_path / "clone")
+    monkeypatch.setattr(cli, "PACKAGE", clone / "lorakit")
+    monkeypatch.chdir(tmp_path)
+    result = invoke("lab", "--no-browser", "--", "--port", "9999")
+    place = clone / "lessons"
+    assert jupyter == [[*jupyterlab_in(place), "--no-browser", "--port", "9999"]]
+    assert result.stdout == ""
+    assert not (tmp_path / "lorakit-lessons").exists()
+
+
+def test_in_a_clone_a_folder_that_is_asked_for_is_filled(shipped, jupyter, tmp_path, monkeypatch):
+    clone = shipped.parent.rename(tmp_path / "clone")
+    monkeypatch.setattr(cli, "PACKAGE", clone / "lorakit")
+    invoke("lab", "--folder", tmp_path / "mine")
+    assert len(tree(tmp_path / "mine")) == 3
+    assert f"--ServerApp.root_dir={tmp_path / 'mine'}" in jupyter[0]
+
+
+def test_lab_without_jupyterlab_says_how_to_get_it(jupyter, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jupyterlab", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = invoke("lab")
+    assert result.exit_code == 1
+    assert result.stderr == "lorakit: JupyterLab is not installed here: run `pip install jupyterlab` and try again.\n"
+    assert jupyter == []
+
+
+def test_lab_passes_jupyters_exit_code_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "_run", lambda command: 3)
+    assert invoke("lab", "--folder", tmp_path).exit_code == 3
+
+
+def answer(address):
+    """Status and body; status 0 while nothing listens."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(address, timeout=10) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+    except OSError:
+        return 0, ""
+
+
+def wait_for(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.3)
+    return False
+
+
+@pytest.mark.timeout(240)
+def test_a_real_jupyterlab_opens_on_the_first_lesson_and_ends_with_us(tmp_path):
+    pytest.importorskip("jupyterlab")
+    lessons = tmp_path / "lessons"
+    lessons.mkdir()
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (lessons / "00_start_here.ipynb").write_text(json.dumps(notebook))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = [f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=secret", "--allow-root"]
+    command = [sys.executable, "-m", "lorakit", "lab", "--no-browser", "--folder", str(lessons), "--", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for kind in ("CONFIG", "DATA", "RUNTIME"):  # nothing of this user's own Jupyter
+        environment[f"JUPYTER_{kind}_DIR"] = str(tmp_path / kind)
+    log = tmp_path / "log.txt"
+    with log.open("w") as stream:
+        lab = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=stream, stderr=stream, start_new_session=True
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        assert wait_for(lambda: lab.poll() is not None or answer(f"{address}/api")[0] == 200), log.read_text()
+        status, page = answer(f"{address}/lab/tree/00_start_here.ipynb?token=secret")
+        assert status == 200, log.read_text()
+        assert "<title>JupyterLab</title>" in page
+        status, listing = answer(f"{address}/api/contents?token=secret")
+        assert status == 200
+        assert "00_start_here.ipynb" in {entry["path"] for entry in json.loads(listing)["content"]}
+        assert f":{port}/lab/tree/00_start_here.ipynb" in log.read_text()  # the address that a reader clicks
+        lab.send_signal(signal.SIGTERM)
+        lab.wait(30)
+        assert wait_for(lambda: answer(f"{address}/api")[0] == 0, 10), "the server outlived `lorakit lab`"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(lab.pid, signal.SIGKILL)
+        lab.wait()
+
+
+# ------------------------------------------------------------------------------------------------- doctor
+
+
+def findings(check):
+    return {finding.name: finding for finding in check()}
+
+
+def test_the_doctor_finds_this_machine_fit():
+    result = invoke("doctor")
+    assert result.exception is None or result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert "!!: broken" in lines[0]
+    marks = {line[4:20].strip(): line[:2] for line in lines[1:] if line[:2].strip()}
+    for name in ("python", *doctor.NEEDED, "device", "CPU", "memory", "4 bits", "AVX512-BF16"):
+        assert marks[name] == "ok", f"{name}\n{result.stdout}"
+    assert {"GPU", "model cache", "data cache", "disk", *doctor.WANTED} <= set(marks)
+
+
+def test_a_cure_is_a_line_of_its_own():
+    finding = doctor.Finding("!!", "gguf", "not installed", "pip install gguf")
+    assert str(finding).split("\n") == [
+        "!!  gguf             not installed",
+        " " * 21 + "to mend: pip install gguf",
+    ]
+    assert "\n" not in str(doctor.Finding("ok", "gguf", "0.19"))
+
+
+def test_one_check_that_fails_stops_no_other(monkeypatch):
+    def fails():
+        yield doctor.Finding("ok", "half", "seen")
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(doctor, "CHECKS", {"first": fails, "second": doctor.python_and_platform})
+    found = [(finding.mark, finding.name, finding.value) for finding in doctor.examine()]
+    assert found[:2] == [("ok", "half", "seen"), ("!!", "first", "RuntimeError: two lines")]
+    assert found[2][1] == "python"
+
+
+def test_a_torch_that_does_not_load_is_reported_and_not_raised(tmp_path):
+    (tmp_path / "torch.py").write_text("raise OSError('libtorch.so: cannot open shared object file')")
+    run = python("-m", "lorakit", "doctor", PYTHONPATH=str(tmp_path))
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    broken = "does not import: OSError: libtorch.so: cannot open shared object file"
+    line = next(line for line in run.stdout.splitlines() if line[4:].startswith("torch "))
+    assert line.startswith("!!") and line.endswith(broken)
+    assert "to mend: pip install --force-reinstall torch\n" in run.stdout
+    assert "\nok  memory " in run.stdout  # and the rest goes on
+    assert "\nok  gguf " in run.stdout
+
+
+@pytest.mark.parametrize(("name", "mark"), [("gguf", "!!"), ("jupytext", "--")])
+def test_a_missing_package(monkeypatch, name, mark):
+    def version(wanted):
+        raise doctor.importlib.metadata.PackageNotFoundError(wanted)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    monkeypatch.setattr(doctor, "_specifiers", dict)
+    assert doctor.package(name) == doctor.Finding(mark, name, "not installed", f'pip install "{name}"')
+
+
+def test_versions_are_held_against_what_lorakit_asks_for(monkeypatch):
+    asked = ["gguf>=0.10", "peft>=99", 'jupyterlab>=98; extra == "lab"']
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda _: asked)
+    found = findings(doctor.packages)
+    assert found["gguf"].mark == "ok"
+    assert found["peft"].mark == "!!"
+    assert found["peft"].value.endswith(", but lorakit needs >=99")
+    assert found["peft"].cure == 'pip install "peft>=99"'
+    assert found["jupyterlab"].cure == 'pip install "jupyterlab>=98"'
+
+
+def test_a_nightly_above_the_floor_is_fine(monkeypatch):
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda _: ["gguf>=0.10"])
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda _: "0.20.dev1+cpu")
+    assert doctor.package("gguf").mark == "ok"
+
+
+def test_four_bits_are_near_the_float_result_and_not_equal_to_it():
+    import torch
+
+    assert 0.05 < doctor.four_bit_error(torch.device("cpu"), torch.float32) < 0.15
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, float("nan")])
+def test_a_four_bit_layer_that_multiplies_wrongly_is_broken(monkeypatch, value):
+    import bitsandbytes
+    import torch
+
+    monkeypatch.setattr(bitsandbytes.nn.Linear4bit, "forward", lambda self, x: torch.full((64, 64), value))
+    finding = findings(doctor.bitsandbytes_quantises)["4 bits"]
+    assert finding.mark == "!!"
+    assert finding.cure == "pip install --upgrade --force-reinstall bitsandbytes"
+
+
+@pytest.mark.parametrize(("has", "says"), [(1, "yes: lorakit switches off"), (0, "no: QLoRA trains")])
+def test_the_kind_of_cpu_is_named(monkeypatch, has, says):
+    import bitsandbytes
+
+    monkeypatch.setattr(bitsandbytes.functional, "has_avx512bf16", lambda: has)
+    assert findings(doctor.bitsandbytes_quantises)["AVX512-BF16"].value.startswith(says)
+
+
+def test_four_bits_are_tried_where_load_model_would_put_them(monkeypatch):
+    import torch
+
+    apple = models.Choice(torch.device("mps"), torch.float32, torch.float32, "")
+    monkeypatch.setattr(models, "pick_device", lambda device=None: plain if device == "cpu" else apple)
+    plain = models.Choice(torch.device("cpu"), torch.float32, torch.float32, "")
+    assert findings(doctor.bitsandbytes_quantises)["4 bits"].value.startswith("a 4-bit layer on cpu is 9.")
+
+
+def test_a_gpu_is_named_with_its_memory(monkeypatch):
+    gpu(monkeypatch, 15 * GIB)
+    finding = findings(doctor.gpu)["GPU"]
+    assert (finding.mark, finding.value) == ("ok", "Tesla T4, 15.0 GiB, 14.0 GiB free")
+
+
+def test_a_gpu_that_this_torch_cannot_use(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    finding = findings(doctor.gpu)["GPU"]
+    assert finding.mark == "--"
+    assert finding.cure.startswith("pip install --force-reinstall torch")
+
+
+def test_a_containers_limit(tmp_path):
+    (tmp_path / "memory.max").write_text("2147483648\n")
+    assert doctor._container_limit(tmp_path / "memory.max") == 2 * GIB
+    (tmp_path / "memory.max").write_text("max\n")
+    assert doctor._container_limit(tmp_path / "memory.max") is None
+    assert doctor._container_limit(tmp_path / "absent") is None
+
+
+def test_an_empty_cache_is_no_fault(monkeypatch, tmp_path):
+    monkeypatch.setenv("LORAKIT_CACHE", str(tmp_path / "not" / "made"))
+    found = findings(doctor.caches)
+    for name, size in {"model cache": "93 MB", "data cache": "2 MB"}.items():
+        assert (found[name].mark, found[name].cure) == ("--", "lorakit models --fetch")
+        assert found[name].value == f"not there yet: first use fetches {size}"
+    assert found["disk"].mark == "ok"
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_full_cache_shows_where_it_is(monkeypatch, tmp_path):
+    fill_cache(monkeypatch, tmp_path)
+    found = findings(doctor.caches)
+    assert (found["model cache"].mark, found["data cache"].mark) == ("ok", "ok")
+    assert found["model cache"].value == str(cache.folder(models.MODEL_SOURCE))
+
+
+def test_no_room_for_what_is_still_to_come(monkeypatch, tmp_path):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(GIB // 4))
+    monkeypatch.setenv("LORAKIT_CACHE", str(tmp_path))
+    disk = findings(doctor.caches)["disk"]
+    assert (disk.mark, disk.cure) == ("!!", "make room, or set LORAKIT_CACHE to a folder on a larger disk")
+    fill_cache(monkeypatch, tmp_path)  # all is there: a quarter of a GiB is plenty
+    assert findings(doctor.caches)["disk"].mark == "ok"
+
+
+def test_the_exit_code_is_1_where_something_is_broken_and_only_there(monkeypatch):
+    for mark, code in {"!!": 1, "--": 0, "ok": 0}.items():
+        monkeypatch.setattr(doctor, "examine", lambda mark=mark: iter([doctor.Finding(mark, "x", "y", "z")]))
+        assert invoke("doctor").exit_code == code, mark
+
+
+# ------------------------------------------------------------------------------------------------- models
+
+
+def gpu(monkeypatch, total):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (total - GIB, total))
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "Tesla T4")
+
+
+def fill_cache(monkeypatch, place):
+    """Stand-ins that the cache takes for complete."""
+    monkeypatch.setenv("LORAKIT_CACHE", str(place))
+    for source in (models.MODEL_SOURCE, data.REVIEW_SOURCE):
+        folder = cache.folder(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "file.bin").write_bytes(bytes(3 * 2**20))
+        (folder / cache.MANIFEST).write_text(json.dumps({"file.bin": 3 * 2**20}))
+
+
+def test_the_default_models_size_is_true():
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+    )
+    with torch.device("meta"):
+        assert LlamaForCausalLM(config).num_parameters() == cli.DEFAULT_PARAMETERS
+
+
+def test_models_shows_what_is_cached_and_where(monkeypatch, tmp_path):
+    monkeypatch.setenv("LORAKIT_CACHE", str(tmp_path))
+    place = cache.folder(models.MODEL_SOURCE)
+    lines = invoke("models").stdout.splitlines()
+    assert lines[0] == "default: SmolLM2-135M-Instruct, 134,515,008 parameters"
+    assert lines[1].strip() == f"not cached: `lorakit models --fetch` fetches 93 MB to {place}"
+    fill_cache(monkeypatch, tmp_path)
+    assert invoke("models").stdout.splitlines()[1].strip() == f"cached, 3.0 MiB in {place}"
+
+
+def test_fetch_fetches_model_and_data_and_nothing_without_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("LORAKIT_CACHE", str(tmp_path))
+    fetched = []
+    monkeypatch.setattr(models, "fetch_default_model", lambda: fetched.append("model"))
+    monkeypatch.setattr(data, "load_reviews", lambda: fetched.append("data"))
+    invoke("models")
+    assert fetched == []
+    assert invoke("models", "--fetch").exit_code == 0
+    assert fetched == ["model", "data"]
+
+
+def larger_models(stdout):
+    lines = [line.split() for line in stdout.splitlines() if "/" in line.split(" ")[0] and "-" in line]
+    return {name: (parameters, gib, fits) for name, parameters, gib, fits in lines}
+
+
+def test_larger_models_fit_or_do_not_fit_the_gpu(monkeypatch):
+    gpu(monkeypatch, 15 * GIB)
+    result = invoke("models")
+    table = larger_models(result.stdout)
+    assert set(table) == {model.name for model in models.KNOWN_MODELS}
+    assert table["HuggingFaceTB/SmolLM2-1.7B-Instruct"] == ("1,711,376,384", "3.19", "yes")
+    assert table["Qwen/Qwen2.5-7B-Instruct"] == ("7,615,616,512", "14.19", "no")
+    assert "(Tesla T4, 15.0 GiB)" in result.stdout
+    assert "LORAKIT_MODEL=HuggingFaceTB/SmolLM2-360M-Instruct" in result.stdout
+    gpu(monkeypatch, 29 * GIB)
+    assert larger_models(invoke("models").stdout)["Qwen/Qwen2.5-7B-Instruct"][2] == "yes"
+
+
+def test_without_a_gpu_nothing_is_said_to_fit(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = invoke("models")
+    assert {fits for *_, fits in larger_models(result.stdout).values()} == {"?"}
+    assert "(no GPU was found)" in result.stdout
+
+
+# ------------------------------------------------------------------------------------------------- finetune
+
+
+@pytest.fixture
+def runs(monkeypatch, tmp_path):
+    """Fine-tunes that are recorded and not run; `runs.stopped` makes them end after step 2."""
+
+    class Runs(list):
+        stopped = False
+
+    runs = Runs()
+
+    def load_model(name=None, **options):
+        runs.loaded = (name, options)
+        return "model", "tokenizer"
+
+    def finetune(config, model, tokenizer, **options):
+        runs.append({"config": config, "model": model, "tokenizer": tokenizer, **options})
+        losses = [0.75, 0.5] if runs.stopped else [0.75, *[0.5] * (config.steps - 2), 0.25]
+        labelled = "label_words" in options["held_out"][0]
+        before = Evaluation(400, 0.6543, *((0.828, 0.788, 0.8619) if labelled else ()))
+        after = Evaluation(400, 0.3211, *((0.9159, 0.885, 0.9391) if labelled else ()))
+        return History(config, before, after, losses, 103.24, 41_296, 3 * GIB // 2, runs.stopped, model, tokenizer)
+
+    words = (" negative", " positive")
+    rows = [{"prompt": f"Review: {i}", "completion": words[i % 2], "label_words": words} for i in range(1500)]
+    monkeypatch.setattr(lorakit.finetune, "finetune", finetune)
+    monkeypatch.setattr(models, "load_model", load_model)
+    monkeypatch.setattr(data, "split_reviews", lambda: (rows[:500], rows[500:]))
+    monkeypatch.chdir(tmp_path)
+    runs.rows = rows
+    return runs
+
+
+def test_without_options_the_defaults_are_trainconfigs_own(runs):
+    result = invoke("finetune")
+    assert result.exit_code == 0, result.output
+    assert runs[0] == {
+        "config": TrainConfig(),
+        "model": "model",
+        "tokenizer": "tokenizer",
+        "train": runs.rows[:500],
+        "held_out": runs.rows[500:900],
+        "output_dir": Path("runs/lora"),
+        "checkpoint_every": 20,
+        "resume": False,
+    }
+    assert runs.loaded == (None, {"quant_type": None, "double_quant": True})
+
+
+def test_every_option_arrives(runs, tmp_path):
+    given = {
+        "method": "qlora",
+        "r": 4,
+        "lora_alpha": 12.5,
+        "lora_dropout": 0.1,
+        "quant_type": "fp4",
+        "steps": 7,
+        "micro_batch_size": 2,
+        "gradient_accumulation_steps": 3,
+        "learning_rate": 0.02,
+        "seed": 5,
+    }
+    options = [part for name, value in given.items() for part in ("--" + name.replace("_", "-"), value)]
+    options += ["--target-modules", "k_proj, o_proj", "--no-double-quant", "--gradient-checkpointing"]
+    options += ["--model", "some/model", "--output", tmp_path / "here", "--checkpoint-every", 3, "--eval-rows", 10]
+    result = invoke("finetune", *options, "--resume")
+    assert result.exit_code == 0, result.output
+    modules = ("k_proj", "o_proj")
+    config = TrainConfig(**given, target_modules=modules, double_quant=False, gradient_checkpointing=True)
+    assert runs[0]["config"] == config
+    assert runs[0]["output_dir"] == tmp_path / "here"
+    assert (runs[0]["checkpoint_every"], runs[0]["resume"]) == (3, True)
+    assert runs[0]["held_out"] == runs.rows[500:510]
+    assert runs.loaded == ("some/model", {"quant_type": "fp4", "double_quant": False})
+
+
+def test_qlora_has_its_own_folder_and_its_quant_type(runs):
+    invoke("finetune", "--method", "qlora")
+    assert runs[0]["output_dir"] == Path("runs/qlora")
+    assert runs.loaded == (None, {"quant_type": "nf4", "double_quant": True})
+
+
+def test_the_help_shows_trainconfigs_defaults(monkeypatch):
+    monkeypatch.setattr(TrainConfig, "steps", 61)
+    text = " ".join(invoke("finetune", "--help").stdout.split())
+    for option, default in {"--steps": "61", "--r": "8", "--target-modules": "q_proj,v_proj"}.items():
+        assert f"[default: {default}]" in text.split(f" {option} ")[1].split(" --")[0].replace("\\[", "[")
+    monkeypatch.undo()
+
+
+def test_the_report(runs):
+    lines = invoke("finetune").stdout.splitlines()
+    assert lines == [
+        "500 rows to train on, 16 a step; 400 to measure on",
+        "method           lora, r = 8, lora_alpha = 16, on q_proj, v_proj",
+        "accuracy before  82.8% (95 % interval 78.8% to 86.2%, 400 rows)",
+        "accuracy after   91.6% (95 % interval 88.5% to 93.9%, 400 rows)",
+        "held-out loss    0.654 before, 0.321 after, nats a token",
+        "training loss    0.750 first, 0.250 last, nats a token",
+        "speed            400 tokens/s",
+        "time             103.2 s of training, 60 steps",
+        "peak memory      1.50 GiB",
+        f"adapter          {Path('runs/lora')}",
+    ]
+    assert "method           qlora (nf4), r = 8" in invoke("finetune", "--method", "qlora").stdout
+
+
+def test_ctrl_c_during_training_is_one_line_after_the_report(runs):
+    runs.stopped = True
+    result = invoke("finetune")
+    assert result.exit_code == 130
+    stopped = [line for line in result.stdout.splitlines() if "stopped" in line]
+    assert stopped == ["stopped after step 2 of 60: the same command with `--resume` goes on."]
+    assert "training loss    0.750 first, 0.500 last" in result.stdout
+    assert result.stdout.endswith(stopped[0] + "\n")
+
+
+def test_own_rows_are_split_and_none_is_lost(runs, tmp_path):
+    rows = [{"prompt": f"p{i}", "completion": f" c{i}"} for i in range(20)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    result = invoke("finetune", "--rows", file)
+    assert result.exit_code == 0, result.output
+    train, held_out = runs[0]["train"], runs[0]["held_out"]
+    assert (len(train), len(held_out)) == (16, 4)
+    assert sorted(train + held_out, key=rows.index) == rows
+    assert held_out not in (rows[:4], rows[-4:])  # shuffled, since files come sorted
+    assert "accuracy" not in result.stdout  # free text has none
+    assert "held-out loss    0.654 before, 0.321 after" in result.stdout
+    invoke("finetune", "--rows", file, "--eval-rows", 3)
+    assert runs[1]["held_out"] == held_out[:3]  # the same rows again: a resumed run trains on the same ones
+
+
+def test_too_few_rows_of_ones_own(runs, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"prompt": "a", "completion": " b"}\n' * 4)
+    result = invoke("finetune", "--rows", file)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"lorakit: '{file}' has 4 rows: give at least 5")
+    assert runs == []
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "says"),
+    [
+        ("adapter_config.json", [], "holds a finished adapter, which is never overwritten: name another folder"),
+        ("adapter_config.json", ["--resume"], "holds a finished adapter"),
+        (
+            "checkpoint.pt",
+            [],
+            "holds an unfinished run: go on with `--resume`, or name another folder with `--output`.",
+        ),
+    ],
+)
+def test_a_folder_in_use_is_refused_before_anything_is_loaded(runs, file, options, says):
+    folder = Path("runs/lora")
+    folder.mkdir(parents=True)
+    (folder / file).write_text("precious")
+    result = invoke("finetune", *options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"lorakit: '{folder}' {says}")
+    assert result.stderr.count("\n") == 1
+    assert runs == [] and not hasattr(runs, "loaded")
+    assert (folder / file).read_text() == "precious"
+    assert invoke("finetune", "--output", "other", *options).exit_code == 0
+
+
+def test_an_unfinished_run_is_resumed(runs):
+    folder = Path("runs/lora")
+    folder.mkdir(parents=True)
+    for file in ("adapter_config.json", "checkpoint.pt"):  # as a stopped run leaves them
+        (folder / file).write_text("")
+    assert invoke("finetune", "--resume").exit_code == 0
+    assert runs[0]["resume"] is True

@@ -1,0 +1,485 @@
+import hashlib
+import json
+import math
+import os
+import signal
+
+import bitsandbytes as bnb
+import pytest
+import torch
+import torch.nn.functional as F
+from bitsandbytes.nn import Linear4bit
+from conftest import ROWS
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from lorakit import LorakitError
+from lorakit.data import collate, encode
+from lorakit.finetune import (
+    Evaluation,
+    TrainConfig,
+    add_adapters,
+    completion_loss,
+    evaluate,
+    finetune,
+    learning_rate_at,
+    lora_b_gradients,
+    require_gradients,
+    wilson_interval,
+)
+from lorakit.models import load_model
+
+SMALL = {"steps": 6, "micro_batch_size": 2, "gradient_accumulation_steps": 2, "warmup_steps": 1, "lora_dropout": 0.1}
+
+
+def config_of(method="lora", **changes):
+    return TrainConfig(method=method, **{**SMALL, **changes})
+
+
+def base_of(method, tiny_folder):
+    return load_model(tiny_folder, quant_type="nf4" if method == "qlora" else None, device="cpu")
+
+
+# ------------------------------------------------------------------------------------------------- the config
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"r": 0}, "r is 0"),
+        ({"r": 2.5}, "r is 2.5"),
+        ({"r": "8"}, "r is '8'"),
+        ({"r": True}, "r is True"),
+        ({"steps": -1}, "steps is -1"),
+        ({"micro_batch_size": 0}, "micro_batch_size is 0"),
+        ({"lora_alpha": 0}, "lora_alpha is 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"lora_dropout": 1.0}, "lora_dropout is 1.0"),
+        ({"warmup_steps": -1}, "warmup_steps is -1"),
+        ({"method": "full"}, "method 'full' is unknown: use 'lora' or 'qlora'"),
+        ({"lr_scheduler_type": "step"}, "lr_scheduler_type 'step' is unknown"),
+        ({"method": "qlora", "quant_type": "int4"}, "quant_type 'int4' is unknown: use 'nf4', 'fp4' or 'int8'"),
+        ({"quant_type": "nf4"}, "method 'qlora', not 'lora'"),
+        ({"target_modules": "q_proj"}, "target_modules is 'q_proj'"),
+        ({"target_modules": ()}, r"target_modules is \(\)"),
+    ],
+)
+def test_a_config_that_cannot_be_meant_is_named(wrong, says):
+    with pytest.raises(LorakitError, match=says):
+        TrainConfig(**wrong)
+
+
+def test_qlora_takes_nf4_where_nothing_is_said():
+    assert TrainConfig(method="qlora").quant_type == "nf4"
+    assert TrainConfig(method="qlora", quant_type="fp4").quant_type == "fp4"
+    assert TrainConfig().quant_type is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        ("linear", [1 / 3, 2 / 3, 1, 3 / 4, 2 / 4, 1 / 4]),
+        ("constant", [1 / 3, 2 / 3, 1, 1, 1, 1]),
+        ("cosine", [1 / 3, 2 / 3, 1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]),
+    ],
+)
+def test_the_learning_rate_by_hand(schedule, factors):
+    config = TrainConfig(steps=6, warmup_steps=2, learning_rate=0.6, lr_scheduler_type=schedule)
+    assert [learning_rate_at(index, config) for index in range(6)] == pytest.approx([0.6 * f for f in factors])
+
+
+# ------------------------------------------------------------------------------------------------- adapters
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_the_output_is_unchanged_at_b_zero(method, tiny_folder, rows):
+    model, tokenizer = base_of(method, tiny_folder)
+    batch = collate(encode(rows, tokenizer), tokenizer.pad_token_id)
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids")}
+    with torch.no_grad():
+        before = model(**inputs).logits
+        adapted = add_adapters(model, config_of(method)).eval()
+        after = adapted(**inputs).logits
+    assert torch.equal(before, after)
+    trainable, _ = adapted.get_nb_trainable_parameters()
+    # r * (in + out) for q (64 -> 64) and v (64 -> 32, grouped heads), in 2 layers.
+    assert trainable == 2 * 8 * ((64 + 64) + (64 + 32))
+
+
+def test_a_wrong_layer_is_named_even_beside_a_right_one(tiny):
+    model, _ = tiny
+    with pytest.raises(LorakitError, match=r"'query' is not in this model: its linear layers are down_proj, .*q_proj"):
+        add_adapters(model, TrainConfig(target_modules=("q_proj", "query")))
+
+
+def test_a_base_that_does_not_fit_the_method_is_named(tiny, tiny_nf4):
+    with pytest.raises(LorakitError, match=r"'qlora' does not fit a base that is not quantised: .*quant_type='nf4'"):
+        add_adapters(tiny[0], TrainConfig(method="qlora"))
+    with pytest.raises(
+        LorakitError, match=r"'lora' does not fit a base that is quantised: load_model\(quant_type=None\)"
+    ):
+        add_adapters(tiny_nf4[0], TrainConfig())
+
+
+def test_adapters_that_do_not_fit_the_config_are_named(tiny, rows):
+    model, tokenizer = tiny
+    adapted = add_adapters(model, config_of(r=4))
+    with pytest.raises(LorakitError, match="adapters have r 4 and the config has 8"):
+        finetune(config_of(), adapted, tokenizer, train=rows)
+
+
+# ------------------------------------------------------------------------------------------------- the loss
+
+
+def test_the_loss_is_that_of_transformers(tiny, rows):
+    model, tokenizer = tiny
+    batch = collate(encode(rows, tokenizer), tokenizer.pad_token_id)
+    with torch.no_grad():
+        theirs = model(**batch).loss  # a mean over the completions' tokens
+        ours = completion_loss(model, batch)
+    assert ours.item() == pytest.approx(theirs.item() * len(rows), rel=1e-5)
+
+
+def test_the_loss_of_free_text_is_that_of_transformers(tiny):
+    model, tokenizer = tiny
+    free = [
+        {"prompt": "Say hello.", "completion": " Hello there, you."},
+        {"prompt": "Count to two:", "completion": " 1 2"},
+    ]
+    examples = encode(free, tokenizer)
+    batch = collate(examples, tokenizer.pad_token_id)
+    tokens = sum(len(example.input_ids) - example.prompt_length for example in examples)
+    with torch.no_grad():
+        assert completion_loss(model, batch).item() == pytest.approx(model(**batch).loss.item() * tokens, rel=1e-5)
+
+
+def test_small_micro_batches_give_the_adapter_of_a_large_one(tiny_folder):
+    rows = [*ROWS[:4], {"prompt": "Say more.", "completion": " It went on and on for hours and hours."}] * 2
+    adapters = []
+    for micro, accumulate in [(8, 1), (2, 4)]:
+        model, tokenizer = load_model(tiny_folder, device="cpu")
+        config = config_of(micro_batch_size=micro, gradient_accumulation_steps=accumulate, lora_dropout=0.0, steps=3)
+        history = finetune(config, model, tokenizer, train=rows, held_out=rows)
+        adapters.append((history.losses, [p for p in model.parameters() if p.requires_grad]))
+    (one_losses, one), (many_losses, many) = adapters
+    assert one_losses == pytest.approx(many_losses, rel=1e-5)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, many, strict=True))
+
+
+def test_checkpointed_activations_give_the_same_gradients(tiny_folder, rows):
+    norms = []
+    for checkpointing in (False, True):
+        model, tokenizer = load_model(tiny_folder, device="cpu")
+        adapted = add_adapters(model, config_of(gradient_checkpointing=checkpointing)).train()
+        torch.manual_seed(0)
+        completion_loss(adapted, collate(encode(rows, tokenizer), tokenizer.pad_token_id)).backward()
+        norms.append(list(lora_b_gradients(adapted).values()))
+    assert norms[0] == pytest.approx(norms[1], rel=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------- evaluation
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    # By hand for 8 of 10: centre (0.8 + 0.19207) / 1.38415, half 1.95996 / 1.38415 * sqrt(0.016 + 0.0096036).
+    [(8, 10, 0.49016, 0.94332), (0, 10, 0.0, 0.27754), (10, 10, 0.72246, 1.0)],
+)
+def test_the_interval_by_hand(right, n, low, high):
+    assert wilson_interval(right, n) == pytest.approx((low, high), abs=1e-4)
+
+
+def score(model, tokenizer, prompt, word):
+    """Log-probability of `word` after `prompt`, token by token, without padding or batching."""
+    start = tokenizer(prompt).input_ids
+    ids = tokenizer(prompt + word).input_ids
+    with torch.no_grad():
+        logs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    return sum(logs[i - 1, ids[i]].item() for i in range(len(start), len(ids)))
+
+
+@pytest.mark.parametrize("words", [(" bad", " good"), (" abominable", " splendiferous", " fine")])
+def test_verdicts_and_loss_are_those_of_plain_scoring(tiny, rows, words):
+    model, tokenizer = tiny
+    rows = [{**row, "label_words": words, "completion": words[i % len(words)]} for i, row in enumerate(rows)]
+    scores = [[score(model, tokenizer, row["prompt"], word) for word in words] for row in rows]
+    result = evaluate(model, tokenizer, rows, micro_batch_size=3)
+    assert result.predictions == [words[s.index(max(s))] for s in scores]
+    tokens = sum(len(tokenizer(word).input_ids) for word in (row["completion"] for row in rows))
+    right = [s[words.index(row["completion"])] for s, row in zip(scores, rows, strict=True)]
+    assert result.loss == pytest.approx(-sum(right) / tokens, rel=1e-4)
+    share = sum(p == row["completion"] for p, row in zip(result.predictions, rows, strict=True)) / len(rows)
+    assert result.accuracy == share
+    assert (result.low, result.high) == wilson_interval(round(share * len(rows)), len(rows))
+
+
+def test_free_text_has_a_loss_and_no_accuracy(tiny):
+    model, tokenizer = tiny
+    result = evaluate(model, tokenizer, [{"prompt": "One, two,", "completion": " three"}])
+    assert result.accuracy is None
+    assert result.predictions is None
+    assert result.loss > 0
+
+
+def test_evaluation_leaves_the_mode_as_it_was(tiny, rows):
+    model, tokenizer = tiny
+    for training in (True, False):
+        model.train(training)
+        evaluate(model, tokenizer, rows)
+        assert model.training is training
+
+
+# ------------------------------------------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_a_small_problem_is_learned_and_the_base_is_untouched(method, tiny_folder, rows):
+    model, tokenizer = base_of(method, tiny_folder)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    config = config_of(
+        method, steps=30, learning_rate=1e-2, lora_dropout=0.0, target_modules=("q_proj", "v_proj", "down_proj")
+    )
+    history = finetune(config, model, tokenizer, train=rows)
+    assert history.after.accuracy == 1.0
+    assert history.after.loss < 0.6 * history.before.loss
+    assert len(history.losses) == 30
+    assert history.losses[-1] < 0.6 * history.losses[0]
+    assert history.tokens_per_second > 0
+    assert history.peak_memory_bytes > 0
+    assert not history.stopped
+    after = history.model.unload().state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_the_adapter_is_pefts_own(tiny_folder, tmp_path, rows):
+    model, tokenizer = load_model(tiny_folder, device="cpu")
+    history = finetune(config_of(), model, tokenizer, train=rows, output_dir=tmp_path / "run")
+    base, _ = load_model(tiny_folder, device="cpu")
+    loaded = PeftModel.from_pretrained(base, tmp_path / "run").eval()
+    batch = collate(encode(rows, tokenizer), tokenizer.pad_token_id)
+    with torch.no_grad():
+        assert torch.equal(completion_loss(loaded, batch), completion_loss(history.model.eval(), batch))
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "history.json",
+    ]
+    record = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert record["losses"] == history.losses
+    assert record["config"]["r"] == 8
+    assert record["after"]["accuracy"] == history.after.accuracy
+
+
+def digest(folder):
+    return hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_resume_gives_the_same_adapter_bit_for_bit(method, how, tiny_folder, tmp_path, rows):
+    config = config_of(method)
+    whole = finetune(config, *base_of(method, tiny_folder), train=rows, output_dir=tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def at_step_3(step):
+        if step.step == 3 and how == "killed":  # one step after the checkpoint: that step is done again
+            raise Killed
+        return step.step == 3
+
+    parts = {"train": rows, "output_dir": tmp_path / "parts", "checkpoint_every": 2}
+    if how == "killed":
+        with pytest.raises(Killed):
+            finetune(config, *base_of(method, tiny_folder), callback=at_step_3, **parts)
+    else:
+        assert finetune(config, *base_of(method, tiny_folder), callback=at_step_3, **parts).stopped
+        assert digest(tmp_path / "parts") != digest(tmp_path / "whole")
+    torch.manual_seed(12345)  # what happened in between must not matter
+    rest = finetune(config, *base_of(method, tiny_folder), resume=True, **parts)
+    assert digest(tmp_path / "parts") == digest(tmp_path / "whole")
+    assert rest.losses == whole.losses
+    assert (rest.before, rest.after, rest.tokens) == (whole.before, whole.after, whole.tokens)
+    assert not (tmp_path / "parts" / "checkpoint.pt").exists()
+
+
+def test_the_seed_decides_and_nothing_else(tiny_folder, tmp_path, rows):
+    for name, seed in [("a", 0), ("b", 0), ("c", 1)]:
+        finetune(config_of(seed=seed), *base_of("lora", tiny_folder), train=rows, output_dir=tmp_path / name)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
+
+
+def test_a_checkpoint_of_another_run_is_refused(tiny_folder, tmp_path, rows):
+    run = {"train": rows, "output_dir": tmp_path / "run"}
+    finetune(config_of(), *base_of("lora", tiny_folder), callback=lambda step: step.step == 2, **run)
+    with pytest.raises(LorakitError, match=r"holds an unfinished run: resume it \(resume=True\)"):
+        finetune(config_of(), *base_of("lora", tiny_folder), **run)
+    with pytest.raises(LorakitError, match="made with r 8, not 4"):
+        finetune(config_of(r=4), *base_of("lora", tiny_folder), resume=True, **run)
+    with pytest.raises(LorakitError, match="made with other rows"):
+        finetune(config_of(), *base_of("lora", tiny_folder), resume=True, **{**run, "train": rows[:5]})
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"half")
+    with pytest.raises(LorakitError, match=r"checkpoint .* cannot be read"):
+        finetune(config_of(), *base_of("lora", tiny_folder), resume=True, **run)
+
+
+def test_a_finished_adapter_is_never_overwritten(tiny_folder, tmp_path, rows):
+    run = {"train": rows, "output_dir": tmp_path / "run"}
+    finetune(config_of(), *base_of("lora", tiny_folder), **run)
+    kept = digest(tmp_path / "run")
+    for resume in (False, True):
+        with pytest.raises(LorakitError, match="holds a finished adapter, which is never overwritten"):
+            finetune(config_of(seed=1), *base_of("lora", tiny_folder), resume=resume, **run)
+    assert digest(tmp_path / "run") == kept
+
+
+def test_an_interrupt_ends_the_run_after_its_step(tiny, rows, tmp_path):
+    def interrupt(step):
+        if step.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    history = finetune(config_of(), *tiny, train=rows, callback=interrupt, output_dir=tmp_path / "run")
+    assert history.stopped
+    assert len(history.losses) == 2
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    assert load_file(tmp_path / "run" / "adapter_model.safetensors")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_callback_sees_every_step(tiny, rows):
+    seen = []
+    history = finetune(config_of(), *tiny, train=rows, callback=seen.append)
+    assert [step.step for step in seen] == [1, 2, 3, 4, 5, 6]
+    assert [step.loss for step in seen] == history.losses
+    assert [step.learning_rate for step in seen] == [learning_rate_at(i, config_of()) for i in range(6)]
+    assert seen[-1].tokens == history.tokens
+
+
+def test_what_cannot_be_trained_on_is_named(tiny, tmp_path):
+    with pytest.raises(LorakitError, match="0 rows"):
+        finetune(config_of(), *tiny, train=[])
+    with pytest.raises(LorakitError, match=r"row 0 has \d+ tokens, and this model reads 256"):
+        finetune(config_of(), *tiny, train=[{"prompt": "word " * 300, "completion": " end"}])
+    with pytest.raises(LorakitError, match="pass both"):
+        finetune(config_of(), tiny[0], train=ROWS)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LorakitError, match="cannot be made"):
+        finetune(config_of(), *tiny, train=ROWS, output_dir=tmp_path / "file" / "run")
+
+
+def test_a_full_disk_keeps_the_older_checkpoint(tiny, rows, tmp_path, monkeypatch):
+    def full_at_4(state, path):
+        if len(state["losses"]) == 4:
+            raise RuntimeError("PytorchStreamWriter failed writing file: No space left on device")
+        real(state, path)
+
+    real = torch.save
+    monkeypatch.setattr(torch, "save", full_at_4)
+    with pytest.raises(LorakitError, match=r"checkpoint.pt' could not be written .*make room"):
+        finetune(config_of(), *tiny, train=rows, output_dir=tmp_path, checkpoint_every=2)
+    assert len(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["losses"]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+# ------------------------------------------------------------------------------------------------- the gradient guard
+
+
+@pytest.fixture
+def kernel_without_backward(monkeypatch):
+    """bitsandbytes' forward pass for repacked weights, as a CPU with AVX512-BF16 has it: right values, no backward.
+
+    The kernel there writes its result from C; here it is a torch operator like it, with no autograd registered.
+    """
+    library = torch.library.Library("lorakit_test", "FRAGMENT")
+    library.define("gemv(Tensor a, Tensor weight) -> Tensor")
+
+    @torch.no_grad()
+    def gemv(a, weight):
+        return F.linear(a, weight).clone()
+
+    library.impl("gemv", gemv, "CPU")
+
+    def gemv_4bit(a, packed, out=None, state=None):
+        return torch.ops.lorakit_test.gemv(a, bnb.functional.dequantize_4bit(packed.view(-1, 1), state).to(a.dtype))
+
+    monkeypatch.setattr(bnb.functional, "gemv_4bit", gemv_4bit)
+    yield
+    library._destroy()
+
+
+def repack(model):
+    """What the first forward pass without gradients does there (the mark alone: the layout is the kernel's affair)."""
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.weight.quant_state.packing_format_for_cpu = True
+
+
+@pytest.mark.filterwarnings("ignore:.*autograd kernel was not registered")
+def test_the_silent_case_is_caught_before_the_first_step(tiny_folder, rows, kernel_without_backward):
+    model, tokenizer = load_model(tiny_folder, quant_type="nf4", device="cpu")
+    sound = evaluate(model, tokenizer, rows)
+    adapted = add_adapters(model, config_of("qlora"))
+    repack(model)
+    assert evaluate(adapted, tokenizer, rows).loss == pytest.approx(sound.loss, rel=1e-5)  # forward, nothing is seen
+    adapted.train()
+    adapted.enable_input_require_grads()  # as Trainer and gradient checkpointing do; else backward() itself complains
+    completion_loss(adapted, collate(encode(rows, tokenizer), tokenizer.pad_token_id)).backward()  # and this neither
+    assert list(lora_b_gradients(adapted).values()) == [0.0, 0.0]
+    with pytest.raises(LorakitError, match=r"no gradient reaches '.*layers\.0\.self_attn\.q_proj\.lora_B"):
+        require_gradients(adapted)
+    adapted.zero_grad()
+    steps = []
+    with pytest.raises(LorakitError, match="would train nothing"):
+        finetune(config_of("qlora"), adapted, tokenizer, train=rows, callback=steps.append)
+    assert steps == []
+
+
+@pytest.mark.filterwarnings("ignore:.*autograd kernel was not registered")
+def test_the_silent_case_is_caught_after_an_evaluation_in_the_midst(tiny_folder, rows, kernel_without_backward):
+    model, tokenizer = load_model(tiny_folder, quant_type="nf4", device="cpu")
+    model.enable_input_require_grads()
+
+    def evaluate_at_2(step):
+        if step.step == 2:
+            evaluate(model, tokenizer, rows)
+            repack(model)
+
+    with pytest.raises(LorakitError, match="would train nothing"):
+        finetune(config_of("qlora"), model, tokenizer, train=rows, callback=evaluate_at_2)
+
+
+@pytest.mark.skipif(not bnb.functional.has_avx512bf16(), reason="this CPU has no AVX512-BF16, so nothing is repacked")
+@pytest.mark.filterwarnings("ignore:.*autograd kernel was not registered")
+def test_uncured_an_evaluation_stops_the_training_on_this_cpu(tiny_folder, rows):
+    model, tokenizer = load_model(tiny_folder, quant_type="nf4", device="cpu")
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = True  # as bitsandbytes sets it
+    adapted = add_adapters(model, config_of("qlora"))
+    adapted.enable_input_require_grads()
+    evaluate(adapted, tokenizer, rows)
+    with pytest.raises(LorakitError, match="would train nothing"):
+        finetune(config_of("qlora"), adapted, tokenizer, train=rows)
+
+
+@pytest.mark.parametrize("quant_type", ["nf4", "fp4", "int8"])
+def test_cured_gradients_reach_both_ends_after_an_evaluation(tiny_folder, rows, quant_type):
+    model, tokenizer = load_model(tiny_folder, quant_type=quant_type, device="cpu")
+    adapted = add_adapters(model, config_of("qlora", quant_type=quant_type))
+    evaluate(adapted, tokenizer, rows)
+    adapted.train()
+    completion_loss(adapted, collate(encode(rows, tokenizer), tokenizer.pad_token_id)).backward()
+    norms = require_gradients(adapted)
+    assert [name.split(".layers.")[1].removesuffix(".lora_B.default.weight") for name in norms] == [
+        "0.self_attn.q_proj",
+        "1.self_attn.v_proj",
+    ]
+    assert all(norm > 0 for norm in norms.values())
+
+
+def test_an_evaluation_reads_well():
+    assert str(Evaluation(400, 0.3, 0.9, 0.86, 0.93, [])) == "accuracy 0.900 [0.860, 0.930], loss 0.300 on 400 rows"
+    assert str(Evaluation(3, 2.0)) == "loss 2.000 on 3 rows"

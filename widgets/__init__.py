@@ -1,0 +1,9 @@
+"""What the lessons draw. Imports lorakit, never the other way round.
+
+Figures that stand still are plotly's: a function makes one, and the lesson shows it with `fig.show()`.
+"""
+
+from widgets.course_map import show_course_map
+from widgets.training import accuracy_figure, loss_figure
+
+__all__ = ["accuracy_figure", "loss_figure", "show_course_map"]
