@@ -5,6 +5,7 @@ Lesson 00 opens it. The default model needs no hub: it comes through pip, and is
 
 import logging
 import os
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -205,6 +206,7 @@ def find_model(name: str | None = None) -> str:
 
     `name` is taken as `load_model` takes it. Raises LorakitError where there is no such model.
     """
+    _quiet()
     return str(_locate(_chosen(name))[0])
 
 
@@ -296,6 +298,8 @@ def _quiet() -> None:
     enable_progress_bars()  # that call also hides the hub's downloads, which take minutes
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)  # int8 on a CPU warns at every layer
+    # peft still calls it by its old name, and nobody who reads a lesson can mend that
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 def _describe(name: str, model: PreTrainedModel, choice: Choice, quant_type: str | None) -> str:

@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from bitsandbytes.nn import Linear4bit
-from conftest import ROWS
 from peft import PeftModel
 from safetensors.torch import load_file
+from tiny import ROWS
 
 from lorakit import LorakitError
 from lorakit.data import collate, encode
@@ -27,7 +27,7 @@ from lorakit.finetune import (
     require_gradients,
     wilson_interval,
 )
-from lorakit.models import load_model
+from lorakit.models import compute_dtype, load_model
 
 SMALL = {"steps": 6, "micro_batch_size": 2, "gradient_accumulation_steps": 2, "warmup_steps": 1, "lora_dropout": 0.1}
 
@@ -277,8 +277,9 @@ def digest(folder):
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
-@pytest.mark.parametrize("how", ["stopped", "killed"])
-def test_resume_gives_the_same_adapter_bit_for_bit(method, how, tiny_folder, tmp_path, rows):
+@pytest.mark.parametrize(("how", "compute"), [("stopped", "float32"), ("killed", "float32"), ("killed", "bf16")])
+def test_resume_gives_the_same_adapter_bit_for_bit(method, how, compute, tiny_folder, tmp_path, rows, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": compute == "bf16"})
     config = config_of(method)
     whole = finetune(config, *base_of(method, tiny_folder), train=rows, output_dir=tmp_path / "whole")
 
@@ -387,6 +388,20 @@ def test_a_full_disk_keeps_the_older_checkpoint(tiny, rows, tmp_path, monkeypatc
 # ------------------------------------------------------------------------------------------------- the gradient guard
 
 
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_bf16_arithmetic_trains_float32_adapters(method, tiny_folder, rows, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    model, tokenizer = base_of(method, tiny_folder)
+    assert compute_dtype(model) == torch.bfloat16
+    assert model.dtype == torch.float32
+    seen = []
+    model.model.layers[0].mlp.up_proj.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
+    history = finetune(config_of(method, steps=15, learning_rate=1e-2), model, tokenizer, train=rows)
+    assert set(seen) == {torch.bfloat16} if method == "lora" else {torch.float32, torch.bfloat16}
+    assert history.losses[-1] < 0.8 * history.losses[0]
+    assert {weight.dtype for weight in history.model.parameters() if weight.requires_grad} == {torch.float32}
+
+
 @pytest.fixture
 def kernel_without_backward(monkeypatch):
     """bitsandbytes' forward pass for repacked weights, as a CPU with AVX512-BF16 has it: right values, no backward.
@@ -425,7 +440,6 @@ def test_the_silent_case_is_caught_before_the_first_step(tiny_folder, rows, kern
     repack(model)
     assert evaluate(adapted, tokenizer, rows).loss == pytest.approx(sound.loss, rel=1e-5)  # forward, nothing is seen
     adapted.train()
-    adapted.enable_input_require_grads()  # as Trainer and gradient checkpointing do; else backward() itself complains
     completion_loss(adapted, collate(encode(rows, tokenizer), tokenizer.pad_token_id)).backward()  # and this neither
     assert list(lora_b_gradients(adapted).values()) == [0.0, 0.0]
     with pytest.raises(LorakitError, match=r"no gradient reaches '.*layers\.0\.self_attn\.q_proj\.lora_B"):
@@ -440,7 +454,6 @@ def test_the_silent_case_is_caught_before_the_first_step(tiny_folder, rows, kern
 @pytest.mark.filterwarnings("ignore:.*autograd kernel was not registered")
 def test_the_silent_case_is_caught_after_an_evaluation_in_the_midst(tiny_folder, rows, kernel_without_backward):
     model, tokenizer = load_model(tiny_folder, quant_type="nf4", device="cpu")
-    model.enable_input_require_grads()
 
     def evaluate_at_2(step):
         if step.step == 2:
@@ -459,7 +472,6 @@ def test_uncured_an_evaluation_stops_the_training_on_this_cpu(tiny_folder, rows)
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = True  # as bitsandbytes sets it
     adapted = add_adapters(model, config_of("qlora"))
-    adapted.enable_input_require_grads()
     evaluate(adapted, tokenizer, rows)
     with pytest.raises(LorakitError, match="would train nothing"):
         finetune(config_of("qlora"), adapted, tokenizer, train=rows)

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import save_tiny_model
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from safetensors import safe_open
+from tiny import save_tiny_model
 
 from lorakit import LorakitError, models
 from lorakit.models import KNOWN_MODELS, Choice, compute_dtype, load_model, pick_device, suggest_models

@@ -26,16 +26,18 @@ pick_device()
 
 # %% [markdown]
 # `dtype` is how the weights are stored, `compute_dtype` how matrices are multiplied, and `why` gives the reason. On a
-# CPU the weights stay in float32 (32 bits each); on a GPU they take 16 bits. If anything looks wrong, run
+# CPU the weights stay in float32 (32 bits each); on an NVIDIA GPU they take 16 bits. If anything looks wrong, run
 # `lorakit doctor` in a terminal: it names what is missing and the command that mends it.
 
 # %% [markdown]
 # ## The model
 #
 # The model is **SmolLM2-135M-Instruct**. It is small, and it is not a toy: it has the same architecture as Llama,
-# with rotary positions, grouped-query attention, SwiGLU and RMSNorm, so everything you learn on it is true of its
-# large relatives. The first time, this cell fetches it and converts it (about a minute); after that it loads in about
-# a second.
+# with rotary positions, grouped-query attention, SwiGLU and RMSNorm, so the mechanisms that you learn here are those
+# of its large relatives (their shares and accuracies are not). The first time, this cell fetches it and converts it
+# (about a minute); after that it loads in about a second. The download is small because the weights in it were
+# rounded once already, to about 5 bits each (the format is GGUF's Q4_1); we unpack exactly those values into float32,
+# so this model is a little worse than the one its makers published. Keep that in mind for lesson 10.
 
 # %%
 from lorakit.models import load_model
@@ -97,7 +99,10 @@ import torch
 
 with torch.no_grad():  # we only look, so nothing needs to be kept for a backward pass
     logits = model(ids).logits
-print(f"you predicted {my_shape}; the model answered with {tuple(logits.shape)}")
+print(
+    f"you predicted {my_shape}; the model answered with {tuple(logits.shape)}",
+    "✓" if my_shape == tuple(logits.shape) else "",
+)
 
 # %% [markdown]
 # The shape is (texts, tokens, vocabulary), or `(B, T, V)`. Only the last position matters for the next word: it has
@@ -123,7 +128,7 @@ embedding = model.get_input_embeddings().weight
 total = model.num_parameters()
 print(f"all weights          {total:>12,}")
 print(f"embedding table      {embedding.numel():>12,}   ({embedding.numel() / total:.0%})")
-print(f"the 30 blocks        {sum(w.numel() for w in model.model.layers.parameters()):>12,}")
+print(f"the {len(model.model.layers)} blocks        {sum(w.numel() for w in model.model.layers.parameters()):>12,}")
 
 # %% [markdown]
 # ### Exercise 0.2 · bytes
@@ -143,10 +148,10 @@ my_mib = total * 4 / 2**20
 # %% check="0.2"
 from lorakit.models import weight_bytes
 
-print(f"you said {my_mib}; here they fill {weight_bytes(model) / 2**20:.1f} MiB, in {str(model.dtype)[6:]}")
+print(f"you said {my_mib} in float32; here they fill {weight_bytes(model) / 2**20:.1f} MiB, in {str(model.dtype)[6:]}")
 
 # %% [markdown]
-# If you are on a GPU you see half as much, since the weights take 16 bits there. The same arithmetic for a model of 8
+# On an NVIDIA GPU you see half as much, since the weights take 16 bits there. The same arithmetic for a model of 8
 # billion weights gives 15 GiB in 16 bits: this is the number that QLoRA goes after, and lesson 11 accounts for the
 # rest.
 
@@ -167,7 +172,8 @@ for word in LABEL_WORDS:
 
 # %% [markdown]
 # One sentence proves nothing. The course's data are 9,173 sentences from film reviews, each rated by people (Hutto &
-# Gilbert, 2014), and 1,000 of them are held out: no fine-tune ever trains on those. Here is one of them as a row.
+# Gilbert, 2014); those of 10,604 whose mean rating is clear, at least 1 up or down, so the hardest are not among
+# them. 1,000 are held out: no fine-tune ever trains on those. Here is one of them as a row.
 
 # %% tags=["private-output"]
 from lorakit.data import split_reviews
@@ -185,10 +191,10 @@ from lorakit.finetune import evaluate
 evaluate(model, tokenizer, held_out[:100])
 
 # %% [markdown]
-# Surprised? Nobody taught it this task, yet it is right on roughly four in five: the text it was trained on held
-# enough reviews. Two things stand out. The interval is wide, because 100 sentences are few; and the **loss** is
-# large, because the model hardly expects a bare verdict as the next word: it ranks the two words well, and gives both
-# little probability. A fine-tune will change both.
+# Surprised? We have not trained it on this task, yet it is right on roughly four in five. Two things stand out. The
+# 95 % interval, `low` to `high`, is wide, because 100 sentences are few; and the **loss** is large, because the model
+# hardly expects a bare verdict as the next word: it ranks the two words well, and gives both little probability. A
+# fine-tune will change both.
 
 # %% [markdown]
 # ## The map of the course
@@ -222,15 +228,16 @@ show_course_map()
 # %% [markdown]
 # ## If you have a GPU
 #
-# All lessons run unchanged on larger models. This cell lists the ungated ones whose 16-bit weights fill at most half
-# of your GPU's memory (a rule of thumb that leaves room to train; lesson 11 does it properly).
+# All lessons run unchanged on larger models; the numbers in their text are this one's, so trust the cells there. This
+# cell lists the ungated ones whose 16-bit weights fill at most half of your GPU's memory (a rule of thumb that leaves
+# room to train; lesson 11 does it properly).
 
 # %%
 from lorakit.models import suggest_models
 
 gpu_bytes = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
 fitting = [f"{known.name}: {known.parameters / 1e9:.2f} B weights" for known in suggest_models(gpu_bytes)]
-fitting or "no GPU here: stay with this one"
+fitting or "no NVIDIA GPU here: stay with this one"
 
 # %% [markdown]
 # To use one of them, start Jupyter with the environment variable `LORAKIT_MODEL` set to its name, or put

@@ -4,12 +4,13 @@
 # **In this lesson you repeat lesson 07's fine-tune on a base that is held in 4 bits, see which tensors are really
 # 4-bit and which are not, and set the two side by side: accuracy, time, memory.**
 #
-# *About 25 minutes, of which the training takes about 2 on a laptop with two cores. Lesson 07 comes before it; lesson
-# 09 builds the 4-bit codes from scratch, this one uses bitsandbytes' own.*
+# *About 25 minutes, of which the training takes 2 to 3 on a laptop with two cores. Lesson 07 comes before it; lesson
+# 09 builds the 4-bit codes from scratch, this one uses bitsandbytes' own. Numbers in the text are the default
+# model's: on another, trust the cells.*
 #
 # You will be able to
 # - read and write the quantisation config, knowing which of its defaults are traps;
-# - compute the bytes of a 4-bit model to the last scale, and find them in memory;
+# - compute the bits that a 4-bit weight really takes, and find them in memory;
 # - train adapters on it, and prove that not one code was touched;
 # - say what QLoRA cost and saved *here*, and which of the usual claims that supports.
 
@@ -19,9 +20,11 @@
 # LoRA freezes W. A matrix that never changes need not be kept in full: **QLoRA** (Dettmers et al., 2023, University
 # of Washington) stores it as 4-bit codes, and turns these back into numbers, on the fly, each time the layer is used.
 #
-# $$W' = \text{dequantise}(\text{codes}) + \frac{\alpha}{r} B A$$
+# $$W' = \text{dequantise}(\text{codes, scales}) + \frac{\alpha}{r} B A$$
 #
-# A and B stay in float32: they are trained, and tiny. So QLoRA is LoRA, on another base; nothing else changes.
+# A and B stay in float32: they are trained, and tiny. So QLoRA is LoRA, on another base. (The paper's recipe has two
+# things more: adapters on *every* linear layer, and an optimizer whose state can be paged out. Here all but the base
+# stays as in lesson 07, so that only the base differs.)
 
 # %% [markdown]
 # ## The code that you meet everywhere
@@ -29,19 +32,19 @@
 # As in lesson 07, with one thing more: the config that says how to quantise.
 
 # %%
+from lorakit.models import find_model, pick_device
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from lorakit.models import find_model, pick_device
-
+device = "auto" if torch.cuda.is_available() else "cpu"  # bitsandbytes wants a hub for Apple's GPU
 bnb_config = BitsAndBytesConfig(
     load_in_4bit=True,
     bnb_4bit_quant_type="nf4",
     bnb_4bit_use_double_quant=True,
-    bnb_4bit_compute_dtype=pick_device().compute_dtype,
+    bnb_4bit_compute_dtype=pick_device(None if device == "auto" else device).compute_dtype,
 )
-model = AutoModelForCausalLM.from_pretrained(find_model(), quantization_config=bnb_config, device_map="auto")
+model = AutoModelForCausalLM.from_pretrained(find_model(), quantization_config=bnb_config, device_map=device)
 model = prepare_model_for_kbit_training(model)
 model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
 model.print_trainable_parameters()
@@ -53,14 +56,16 @@ model.print_trainable_parameters()
 # | `bnb_4bit_quant_type="nf4"` | a code book whose 16 levels are spread as normally distributed weights are | `"fp4"`, which is coarser on such weights |
 # | `bnb_4bit_use_double_quant=True` | quantise the scales too | scales in float32: 0.373 bits a weight more |
 # | `bnb_4bit_compute_dtype` | the dtype that codes become for the multiplication | float32: right, and slow on a GPU |
-# | `prepare_model_for_kbit_training` | freeze all; what is still in 16 bits (norms, embeddings, head) becomes float32 | training in 16 bits alone is less stable |
+# | `prepare_model_for_kbit_training` | freeze all; what is still in 16 bits (norms, embeddings, head) becomes float32; **and gradient checkpointing is switched on**: less memory, slower steps | training in 16 bits alone is less stable |
 #
 # NF4 is *not* int4: the levels of int4 are evenly spaced, NF4's lie close together near zero, where most weights are.
 # In the paper's comparison int4 does worst (Table 2). Lesson 09 shows both on the real weights.
 
 # %%
-del model  # the course's loader does the same, mends two faults of the library on CPUs, and says what it chose
+import gc
 
+del model  # the course's loader does the same, cures one fault of the library on CPUs and refuses another
+_ = gc.collect()
 # %% [markdown]
 # ## One place for the settings
 #
@@ -69,7 +74,7 @@ del model  # the course's loader does the same, mends two faults of the library 
 # %%
 from lorakit.finetune import TrainConfig
 
-settings = {"r": 8, "lora_alpha": 16, "quant_type": "nf4"}
+settings = {"r": 8, "lora_alpha": 16, "quant_type": "nf4"}  # or "fp4"
 config = TrainConfig(method="qlora", **settings)
 config
 
@@ -91,12 +96,13 @@ for weight in base.parameters():
     stored[str(weight.dtype)] += weight.numel() * weight.element_size()
 for dtype in tensors:
     print(f"{dtype:14} {tensors[dtype]:4} tensors   {stored[dtype] / 2**20:7.1f} MiB")
+print(f"together       {sum(tensors.values()):4} tensors   {sum(stored.values()) / 2**20:7.1f} MiB")
 
 # %% [markdown]
 # `uint8` holds the codes, two to a byte: 210 linear layers. The rest stayed as it was: the embedding table, tied with
 # `lm_head`, and 61 small norm vectors. In a model this small the table is a fifth of all weights, so "4-bit" shrinks
 # the whole by far less than eight times. In an 8B model it is a smaller share, and the saving is closer to what the
-# name says.
+# name says. (On a GPU, preparing the model for training will lift the table to float32, and double its bytes.)
 #
 # A trap: the packed tensors have half as many *elements* as weights, so adding up `numel()` undercounts the model.
 
@@ -137,10 +143,14 @@ for layer in base.modules():
 found = codes + scales + scales_of_scales
 print(f"you predicted {my_bits} bits and {my_bytes} bytes")
 print(
-    f"found {found * 8 / linear_weights:.4f} bits a weight, {codes:,} + {scales:,} + {scales_of_scales:,} = {found:,} bytes"
+    f"found {found * 8 / linear_weights:.4f} bits a weight: "
+    f"{codes:,} + {scales:,} + {scales_of_scales:,} = {found:,} bytes"
 )
 
 # %% [markdown]
+# Off by 240 bytes? The last block of scales of a layer is not full: 576 x 576 weights have 5,184 scales, 20.25 blocks
+# of 256, so 21. Not counted are one offset and two small look-up tables a layer, 1,092 bytes each time.
+#
 # 4.127 bits a weight against 16 is a factor of 3.88: this is where "three to four times less memory" comes from. It is
 # true of the quantised weights. What a whole training run saves is another question, which lesson 11 answers byte by
 # byte.
@@ -165,10 +175,11 @@ trainable, everything = model.get_nb_trainable_parameters()
 f"trainable {trainable:,} of {everything:,}; largest difference of the logits at B = 0: {difference}"
 
 # %% [markdown]
-# The second check matters more here than in lesson 07. A QLoRA run can train **nothing** and say nothing: on CPUs
-# with a certain instruction set (AVX512-BF16), bitsandbytes 0.50 repacks the 4-bit weights at the first evaluation,
-# for a faster kernel that has no backward pass. After that the loss is still printed at each step, and never falls.
-# Our loader switches the repacking off; this is the proof that it worked.
+# The second check matters more here than in lesson 07. A QLoRA run can train **nothing** and say nothing but one
+# warning of PyTorch's: on CPUs with a certain instruction set (AVX512-BF16), bitsandbytes 0.50 repacks the 4-bit
+# weights at the first pass without gradients, for a faster kernel that has no backward pass. After that the loss is
+# still printed at each step, and never falls. Our loader switches the repacking off; this is the proof that it
+# worked.
 
 # %%
 from lorakit.data import collate, encode, split_reviews
@@ -189,12 +200,11 @@ import hashlib
 
 
 def fingerprint(model):
-    """One hash of all 4-bit codes and their scales."""
+    """One hash of all that is not trained: codes, scales, scales of scales, norms, embeddings."""
     seal = hashlib.sha256()
-    for layer in model.modules():
-        if isinstance(layer, Linear4bit):
-            for tensor in (layer.weight, layer.weight.quant_state.absmax):
-                seal.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    for name, tensor in model.state_dict().items():
+        if "lora_" not in name:
+            seal.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return seal.hexdigest()[:16]
 
 
@@ -214,17 +224,22 @@ history = finetune(config, model, tokenizer, train=train, held_out=held_out[:400
 print(f"before: {history.before}\nafter:  {history.after}")
 
 # %% [markdown]
-# The 4-bit base starts a little worse than lesson 07's: rounding the weights has a price. After training most of that
-# gap is gone, for the adapter is trained on top of the rounded weights and makes up for part of the rounding too.
+# Compare with lesson 07's two lines. If the 4-bit base starts lower, that is the price of rounding. If the gap is
+# smaller after training, the adapter may have repaired some of the rounding, or learning the task may simply outweigh
+# it: this run cannot tell the two apart. (And our "unrounded" base was rounded once before it came to us, as lesson
+# 00 said; on a base that never was, the price may differ.)
 
 # %%
+from lorakit.records import load_record
 from widgets import accuracy_figure, loss_figure
 
-loss_figure({"QLoRA": history.losses}).show()
+record = load_record("lora_vs_qlora")
+recorded = next(run for run in record["runs"] if (run["method"], run["seed"]) == ("lora", config.seed))
+loss_figure({"LoRA, recorded": recorded["losses"], "QLoRA, here": history.losses}).show()
 
 # %% [markdown]
-# The same shape as lesson 07's: a steep fall while the model learns that a bare verdict is wanted, then the noisy
-# part.
+# LoRA's curve is the recorded run with the same seed and the same rows, see below. The shapes are the same: a steep
+# fall while the model learns that one of two words is wanted, then the slow and noisy part.
 
 # %%
 accuracy_figure({"before": history.before, "after": history.after}).show()
@@ -240,7 +255,7 @@ f"{history.seconds:.0f} s of training, {speed}, peak memory {history.peak_memory
 # Hold these against lesson 07's. A step takes about as long or longer, not less: each layer's codes are turned back
 # into numbers before each multiplication, on the way forth and again on the way back. "Trains faster" is a claim that
 # this measurement does not bear out. On a CPU the peak is that of the whole process, so Python and its libraries are
-# in both.
+# in both; only the recorded runs below, each in a process of its own, compare fairly.
 
 # %% [markdown]
 # ## What changed, and what did not
@@ -249,7 +264,7 @@ f"{history.seconds:.0f} s of training, {speed}, peak memory {history.peak_memory
 f"codes sealed before {sealed}, after {fingerprint(model)}: " + ("equal" if fingerprint(model) == sealed else "CHANGED")
 
 # %% [markdown]
-# Not one code and not one scale moved. Here are verdicts that flipped:
+# Not one code, scale, norm or embedding moved. Here are verdicts that flipped:
 
 # %% tags=["private-output"]
 pairs = zip(held_out, history.before.predictions, history.after.predictions, strict=False)
@@ -261,18 +276,15 @@ print(f"{len(mended)} mended, {len(broken)} broken\n", *mended[:4], "--- broken:
 # %% [markdown]
 # ## Beside LoRA: what one run cannot tell
 #
-# Is QLoRA worse, and by how much? You have one run of each on 400 sentences. Both have intervals of about three
-# points either way, so a difference of one or two points between them is noise. To see a small difference you need
-# more sentences, several seeds, and the *paired* comparison: both models judge the same sentences, and only those
-# where they disagree count.
+# Is QLoRA worse, and by how much? You have one run of each on 400 sentences. Both have intervals of three or four
+# points either way, and a difference of one or two points cannot be told from noise by these. To see a small
+# difference you need more sentences, several seeds, and the *paired* comparison: both models judge the same
+# sentences, and only those where they disagree count.
 #
 # That takes too long for a lesson, so it was recorded: `python tests/bench/compare_methods.py`, three seeds, 1,000
 # held-out sentences.
 
 # %%
-from lorakit.records import load_record
-
-record = load_record("lora_vs_qlora")
 print(record["machine"]["summary"])
 for run in record["runs"]:
     after, peak = run["after"], run["peak_memory_bytes"] / 2**30
@@ -292,33 +304,37 @@ difference, low, high = (100 * record["paired"]["mean"][key] for key in ("differ
 f"mean: {difference:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
 
 # %% [markdown]
-# Read the interval of the mean: it says how much worse (or better) QLoRA may be on *this* task, with *this* model. It
-# does not prove "less than 1 % loss" in general, and three seeds are few. What one can say: with adapters trained on
-# top, rounding the base to 4 bits costs little here, while without them it cost several points.
+# The interval of the mean covers the choice of sentences, not that of seeds: the single lines show how far those lie
+# apart. It says how much worse (or better) QLoRA may be on *this* task, with *this* model. It does not prove "less
+# than 1 % loss" in general, and three seeds are few. Look at the column before the arrow too: that is what rounding
+# cost before any training.
 
 # %% [markdown]
 # ## Merging is lossy
 #
-# With LoRA, B A can be added into W once and for all: in float32 the merged model differs from base plus adapter in
-# the seventh digit. A 4-bit base has no room for it: peft dequantises, adds, and rounds to 4 bits *again*.
+# With LoRA, B A can be added into W once and for all; in float32 that moves the logits by no more than rounding
+# errors. A 4-bit base has no room for it: peft dequantises, adds, and rounds to 4 bits *again*.
 
 # %%
 model.eval()
 with torch.no_grad():
     with_adapter = model(ids).logits
-    merged = model.merge_and_unload()
-    difference = (merged(ids).logits - with_adapter).abs()
-f"after merging into 4 bits: largest difference {difference.max().item():.2f}, std {difference.std().item():.2f}"
+    with model.disable_adapter():
+        learned = with_adapter - model(ids).logits
+    error = model.merge_and_unload()(ids).logits - with_adapter
+moved = f"merging moved the logits by {error.std():.2f} (std), {error.abs().max():.2f} at most"
+f"{moved}; the adapter had moved them by {learned.std():.2f} (std)"
 
 # %% [markdown]
-# That is no rounding in the seventh digit: it is a new quantisation error, on top of what was trained. Keep the
-# adapter beside the 4-bit base, or merge it into the 16-bit original; lesson 08 measures both.
+# Hold the first number against the last: the second rounding adds an error to what was trained. Keep the adapter
+# beside the 4-bit base; or dequantise the base, add B A, and keep the result in 16 or 32 bits, which is closest to
+# what was trained. Lesson 08 comes back to it.
 
 # %% [markdown]
 # ## In this lesson
 #
-# - QLoRA is LoRA on a base stored as 4-bit codes: 4.127 bits a weight with double quantisation, found in memory byte
-#   by byte. Embeddings, head and norms are not 4-bit.
+# - QLoRA is LoRA on a base stored as 4-bit codes: 4.127 bits a weight with double quantisation, found in memory.
+#   Embeddings, head and norms are not 4-bit.
 # - Set all of `bnb_4bit_quant_type`, `bnb_4bit_use_double_quant` and `bnb_4bit_compute_dtype`: the defaults are other
 #   ones.
 # - See that gradients arrive, above all on a 4-bit base; see that the codes did not move.

@@ -29,10 +29,10 @@ class TrainConfig:
     quant_type: str | None = None
     """Of the base: None for "lora"; "nf4" (taken where None is given), "fp4" or "int8" for "qlora"."""
     double_quant: bool = True
-    steps: int = 60
+    steps: int = 40
     micro_batch_size: int = 4
-    gradient_accumulation_steps: int = 4
-    learning_rate: float = 1e-3
+    gradient_accumulation_steps: int = 2
+    learning_rate: float = 2e-3
     lr_scheduler_type: str = "linear"
     warmup_steps: int = 3
     max_grad_norm: float = 1.0

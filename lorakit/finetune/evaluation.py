@@ -43,9 +43,11 @@ def completion_logits(model: PreTrainedModel | PeftModel, batch: Batch) -> tuple
     labels = batch["labels"].to(model.device)
     n = int((labels != IGNORED).sum(dim=1).max())
     inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask", "position_ids")}
+    # The positions by number: a slice would not be contiguous, and torch then reads lm_head once for each row.
+    positions = torch.arange(labels.shape[1] - n - 1, labels.shape[1], device=model.device)
     dtype = compute_dtype(model)
     with torch.autocast(model.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        logits = model(**inputs, logits_to_keep=n + 1, use_cache=False).logits
+        logits = model(**inputs, logits_to_keep=positions, use_cache=False).logits
     # The logits at a position predict the token after it: drop the last position, and read the labels one later.
     return logits[:, :-1].float(), labels[:, -n:]
 

@@ -183,7 +183,7 @@ class _Run:
             batch = collate(micro_batch, self.tokenizer.pad_token_id)
             # A mean over the tokens of the whole step: the mean of the micro-batches' means would weigh them wrongly.
             part = completion_loss(model, batch) / completion_tokens
-            self.scaler.scale(part).backward()
+            self.backward(part)
             loss += part.item()
         if loss > 1e-6:  # a model that has nothing left to learn has no gradient either
             require_gradients(model)
@@ -202,10 +202,16 @@ class _Run:
         devices = [self.model.device] if self.model.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             self.model.train()
-            batch = collate(self.examples[: self.config.micro_batch_size], self.tokenizer.pad_token_id)
-            self.scaler.scale(completion_loss(self.model, batch)).backward()
+            rows = self.examples[: self.config.micro_batch_size]
+            loss = completion_loss(self.model, collate(rows, self.tokenizer.pad_token_id))
+            self.backward(loss / sum(len(row.input_ids) - row.prompt_length for row in rows))
         require_gradients(self.model)
         self.optimizer.zero_grad(set_to_none=True)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradients of `loss` to those that are there."""
+        if loss.requires_grad:  # else no adapter has any part in it: require_gradients() will say so, in words
+            self.scaler.scale(loss).backward()
 
     def save(self, path: Path, before: Evaluation) -> None:
         """Write the checkpoint in one step: a run that is killed meanwhile leaves the older one."""

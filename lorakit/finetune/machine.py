@@ -52,15 +52,18 @@ def measured_peak(device: torch.device) -> Iterator[list[int]]:
 def _peak_resident_bytes() -> int:
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset
-    import resource
+    if sys.platform == "darwin":
+        import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB on Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux: ru_maxrss would count the parent process too, from which it is inherited
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def progress_bar(total: int, what: str, unit: str) -> tqdm:
     """A bar of text, which every notebook, terminal and log can show, and which wipes itself when done."""
-    return tqdm(total=total, desc=what, unit=unit, leave=False, file=sys.stdout)
+    return tqdm(total=total, desc=what, unit=unit, leave=False, file=sys.stdout, mininterval=0.5)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -82,7 +82,7 @@ def test_figures_are_drawn_and_small(lab, page, tmp_path):
 
 
 TRAIN = """
-from conftest import ROWS, save_tiny_model
+from tiny import ROWS, save_tiny_model
 from lorakit.finetune import TrainConfig, finetune
 from lorakit.models import load_model
 model, tokenizer = load_model(save_tiny_model({folder!r}), device="cpu")

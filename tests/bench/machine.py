@@ -1,0 +1,81 @@
+"""What the benches share: where a measurement was made, and a record of it that is never lost to a second run."""
+
+import json
+import os
+import platform
+import shlex
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import torch
+
+from lorakit.errors import LorakitError
+from lorakit.finetune.machine import write_whole
+from lorakit.models import pick_device
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDS = ROOT / "tests" / "bench" / "records"
+GIB = 2**30
+
+
+def provenance(*packages: str) -> dict:
+    """How a record came about: date, command, machine, and versions, those of more `packages` too."""
+    script = Path(sys.argv[0]).resolve()
+    command = script.relative_to(ROOT).as_posix() if script.is_relative_to(ROOT) else script.name
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "command": shlex.join(["python", command, *sys.argv[1:]]),
+        "machine": describe_machine(),
+        "versions": versions(*packages),
+    }
+
+
+def describe_machine() -> dict:
+    """This machine, and its `summary` in one line: what is measured depends on all of it."""
+    choice = pick_device()
+    compute = str(choice.compute_dtype).removeprefix("torch.")
+    gpu = torch.cuda.get_device_name() if choice.device.type == "cuda" else None
+    cpu, cores, memory = _cpu_name(), os.cpu_count(), psutil.virtual_memory().total
+    summary = f"{cpu}, {cores} cores, {memory / GIB:.0f} GiB of memory"
+    return {
+        "summary": f"{gpu}, computing in {compute}; {summary}" if gpu else f"{summary}, computing in {compute}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu,
+        "cores": cores,
+        "threads": torch.get_num_threads(),
+        "memory_bytes": memory,
+        "gpu": gpu,
+        "compute_dtype": compute,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python and of the libraries that a fine-tune rests on, and of `packages`."""
+    names = ("torch", "transformers", "peft", "bitsandbytes", *packages)
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise LorakitError where a record is there already: asked before hours of measuring, not after."""
+    if path.exists():
+        raise LorakitError(f"'{path}' is a record already, which is never overwritten: move it, or name an --output.")
+
+
+def write_record(path: Path, record: dict) -> None:
+    """Write a new record as JSON, whole or not at all."""
+    refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda temporary: temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8"))
+    print(f"written: {path}")

@@ -1,0 +1,129 @@
+"""The benches' own arithmetic, and that they measure what they say."""
+
+import json
+import math
+import sys
+
+import compare_methods
+import lesson_memory
+import machine
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from lorakit import LorakitError
+
+
+def test_the_paired_difference_by_hand():
+    # Differences 0, 1, 1, 0: mean 1/2, variance 4 * (1/2)^2 / 3 = 1/3, half an interval 1.96 * sqrt(1/3) / sqrt(4).
+    half = 1.96 * math.sqrt(1 / 3) / 2
+    wanted = (0.5, 0.5 - half, 0.5 + half)
+    assert compare_methods.paired_difference([True] * 3 + [False], [True, False, False, False]) == pytest.approx(wanted)
+    # Turned round, the sign turns; sentences that both get right, or both wrong, leave the mean's sign alone.
+    other = compare_methods.paired_difference([True, False, False, False], [True] * 3 + [False])
+    assert other == pytest.approx((-0.5, -0.5 - half, -0.5 + half))
+    assert compare_methods.paired_difference([True, False] * 5, [True, False] * 5) == (0, 0, 0)
+
+
+def test_a_pair_must_have_judged_the_same_sentences():
+    with pytest.raises(ValueError, match="shorter"):
+        compare_methods.paired_difference([True, False, True], [True, False])
+
+
+def run_of(method, seed, right):
+    figures = {"accuracy": right.count("1") / len(right), "low": 0.1, "high": 0.9, "loss": 0.5, "n": len(right)}
+    return {
+        "method": method,
+        "seed": seed,
+        "before": figures,
+        "after": figures,
+        "right": right,
+        "seconds_per_step": 2.0,
+        "peak_memory_bytes": 2**30,
+    }
+
+
+def test_lora_minus_qlora_by_hand():
+    runs = [
+        run_of("lora", 0, "1110"),
+        run_of("qlora", 0, "1000"),
+        run_of("lora", 1, "1100"),
+        run_of("qlora", 1, "1010"),
+    ]
+    paired = compare_methods.compare(runs)
+    # Seed 0 as above; seed 1 has the differences 0, 1, -1, 0: mean 0, variance 2/3.
+    half = 1.96 * math.sqrt(1 / 3) / 2
+    assert paired["by_seed"]["0"] == pytest.approx({"difference": 0.5, "low": 0.5 - half, "high": 0.5 + half}, abs=1e-5)
+    half = 1.96 * math.sqrt(2 / 3) / 2
+    assert paired["by_seed"]["1"] == pytest.approx({"difference": 0, "low": -half, "high": half}, abs=1e-5)
+    # Sentence by sentence over both seeds: 0, 1, 0, 0: mean 1/4, variance 3/4 / 3. The seeds lie at 1/2 and 0.
+    half = 1.96 * math.sqrt(1 / 4) / 2
+    wanted = {"difference": 0.25, "low": 0.25 - half, "high": 0.25 + half, "sd_of_seeds": 0.5 / math.sqrt(2)}
+    assert paired["mean"] == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.fixture
+def runs(monkeypatch, tmp_path):
+    """The runs that are asked for, without their training; the first call of the third one is cut off."""
+    asked = []
+
+    def run_apart(config, held_out):
+        asked.append((config.method, config.seed, config.steps, held_out))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return run_of(config.method, config.seed, "1110" if config.method == "lora" else "1100")
+
+    monkeypatch.setattr(compare_methods, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(compare_methods, "run_apart", run_apart)
+    return asked
+
+
+def test_what_was_cut_off_goes_on_and_a_record_is_never_overwritten(runs, tmp_path, capsys):
+    output = tmp_path / "records" / "record.json"
+    command = ["--seeds", "0", "1", "--held-out", "4", "--steps", "7", "--output", str(output)]
+    with pytest.raises(KeyboardInterrupt):
+        compare_methods.main(command)
+    assert not output.exists()
+    compare_methods.main(command)
+    done = [("lora", 0, 7, 4), ("qlora", 0, 7, 4), ("lora", 1, 7, 4)]
+    assert runs == [*done, ("lora", 1, 7, 4), ("qlora", 1, 7, 4)]
+    record = json.loads(output.read_text())
+    assert [(run["method"], run["seed"]) for run in record["runs"]] == [
+        ("lora", 0),
+        ("qlora", 0),
+        ("lora", 1),
+        ("qlora", 1),
+    ]
+    assert record["paired"]["mean"]["difference"] == 0.25
+    assert record["config"]["steps"] == 7
+    assert record["versions"]["python"] == sys.version.split()[0]
+    assert "mean    +25.00  [-24.00, +74.00]" in capsys.readouterr().out
+    with pytest.raises(LorakitError, match="is a record already, which is never overwritten"):
+        compare_methods.main(command)
+    # With other settings, a run that is kept does not count.
+    compare_methods.main([*command[:-3], "8", "--output", str(tmp_path / "other.json")])
+    assert runs[5:] == [("lora", 0, 8, 4), ("qlora", 0, 8, 4), ("lora", 1, 8, 4), ("qlora", 1, 8, 4)]
+
+
+def test_a_record_names_its_command_and_not_this_machines_folders(monkeypatch):
+    script = str(machine.ROOT / "tests" / "bench" / "compare_methods.py")
+    monkeypatch.setattr(sys, "argv", [script, "--seeds", "0"])
+    record = machine.provenance()
+    assert record["command"] == "python tests/bench/compare_methods.py --seeds 0"
+    assert str(machine.ROOT) not in json.dumps(record)
+
+
+def test_the_memory_of_a_lesson_is_seen_in_the_cell_that_takes_it(tmp_path):
+    cells = [
+        new_code_cell("import time", id="light"),
+        new_code_cell("block = bytearray(200 * 2**20)\ntime.sleep(0.3)\ndel block", id="heavy"),
+        new_code_cell("time.sleep(0.2)", id="light-again"),
+    ]
+    path = tmp_path / "lesson.ipynb"
+    nbformat.write(new_notebook(cells=cells), path)
+    written = path.read_bytes()
+    result = lesson_memory.measure(path)
+    assert result["cell"] == "heavy"
+    assert 200 / 1024 < result["peak_gib"] < 400 / 1024
+    assert result["seconds"] >= 0.5
+    assert path.read_bytes() == written
