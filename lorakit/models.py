@@ -298,8 +298,9 @@ def _quiet() -> None:
     enable_progress_bars()  # that call also hides the hub's downloads, which take minutes
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)  # int8 on a CPU warns at every layer
-    # peft still calls it by its old name, and nobody who reads a lesson can mend that
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    # peft still calls these by their old names, and nobody who reads a lesson can mend that
+    for name in ("is_gradient_checkpointing", "gradient_checkpointing_enable"):
+        warnings.filterwarnings("ignore", f"`{name}` is deprecated", FutureWarning)
 
 
 def _describe(name: str, model: PreTrainedModel, choice: Choice, quant_type: str | None) -> str:
