@@ -599,14 +599,14 @@ def test_the_help_shows_trainconfigs_defaults(monkeypatch):
 def test_the_report(runs):
     lines = invoke("finetune").stdout.splitlines()
     assert lines == [
-        "500 rows to train on, 16 a step; 400 to measure on",
+        f"500 rows to train on, {TrainConfig().rows_per_step} a step; 400 to measure on",
         "method           lora, r = 8, lora_alpha = 16, on q_proj, v_proj",
         "accuracy before  82.8% (95 % interval 78.8% to 86.2%, 400 rows)",
         "accuracy after   91.6% (95 % interval 88.5% to 93.9%, 400 rows)",
         "held-out loss    0.654 before, 0.321 after, nats a token",
         "training loss    0.750 first, 0.250 last, nats a token",
         "speed            400 tokens/s",
-        "time             103.2 s of training, 60 steps",
+        f"time             103.2 s of training, {TrainConfig.steps} steps",
         "peak memory      1.50 GiB",
         f"adapter          {Path('runs/lora')}",
     ]
@@ -618,7 +618,7 @@ def test_ctrl_c_during_training_is_one_line_after_the_report(runs):
     result = invoke("finetune")
     assert result.exit_code == 130
     stopped = [line for line in result.stdout.splitlines() if "stopped" in line]
-    assert stopped == ["stopped after step 2 of 60: the same command with `--resume` goes on."]
+    assert stopped == [f"stopped after step 2 of {TrainConfig.steps}: the same command with `--resume` goes on."]
     assert "training loss    0.750 first, 0.500 last" in result.stdout
     assert result.stdout.endswith(stopped[0] + "\n")
 

@@ -29,6 +29,7 @@ def test_the_accuracy_figure_draws_the_intervals():
     assert list(points.error_x.array) == pytest.approx([0.04, 0.02])
     assert list(points.error_x.arrayminus) == pytest.approx([0.05, 0.03])
     assert "400 held-out" in fig.layout.title.text
+    assert list(fig.layout.yaxis.range) == [1.5, -0.7]  # the first at the top, its number not cut off
 
 
 def test_the_map_is_an_image_with_words_for_those_who_cannot_see_it():

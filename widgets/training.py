@@ -38,5 +38,6 @@ def accuracy_figure(evaluations: Mapping[str, Evaluation]) -> go.Figure:
             "arrayminus": [value.accuracy - value.low for value in values],
         },
     )
-    fig.update_xaxes(range=[0.5, 1.0]).update_yaxes(autorange="reversed")
+    # from top to bottom, with room for the number above the first point
+    fig.update_xaxes(range=[0.5, 1.0]).update_yaxes(range=[len(values) - 0.5, -0.7])
     return fig.update_layout(height=140 + 60 * len(values))
