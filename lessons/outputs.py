@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
@@ -61,18 +62,18 @@ def keep_outputs(solved: NotebookNode, ran: NotebookNode) -> None:
     solved.metadata["lorakit"] = {"executed": fingerprint(solved)}
 
 
+def client_of(notebook: NotebookNode, folder: Path | str, **options: Any) -> NotebookClient:
+    """What runs a notebook in `folder`, in a fresh kernel of this Python; `options` are nbclient's own."""
+    client = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(folder)}}, **options)
+    # With no folder to search for kernels, `python3` can only be the interpreter that runs this.
+    client.create_kernel_manager().kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
+    return client
+
+
 def execute(solved: NotebookNode, lesson: str, folder: Path) -> None:
     """Run the solved notebook in `folder`, in a fresh kernel of this Python, and give it its outputs."""
     ran, begun = deepcopy(solved), []
-    client = NotebookClient(
-        ran,
-        kernel_name="python3",
-        timeout=None,
-        resources={"metadata": {"path": str(folder)}},
-        on_cell_start=lambda cell, cell_index: begun.append(cell.id),
-    )
-    # With no folder to search for kernels, `python3` can only be the interpreter that runs this.
-    client.create_kernel_manager().kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
+    client = client_of(ran, folder, on_cell_start=lambda cell, cell_index: begun.append(cell.id))
     try:
         client.execute()
     except (CellExecutionError, DeadKernelError) as error:

@@ -50,6 +50,11 @@ class Example:
     input_ids: list[int]
     prompt_length: int
 
+    @property
+    def completion(self) -> list[int]:
+        """The ids to be learned."""
+        return self.input_ids[self.prompt_length :]
+
 
 def load_reviews() -> list[Review]:
     """The 9,173 sentences with a mean rating of at least 1 in size; fetched through pip the first time (2.4 MB)."""
@@ -175,7 +180,7 @@ def collate(examples: Sequence[Example], pad_token_id: int) -> Batch:
         padding = length - len(example.input_ids)
         ids.append([pad_token_id] * padding + example.input_ids)
         mask.append([0] * padding + [1] * len(example.input_ids))
-        labels.append([IGNORED] * (padding + example.prompt_length) + example.input_ids[example.prompt_length :])
+        labels.append([IGNORED] * (padding + example.prompt_length) + example.completion)
     attention_mask = torch.tensor(mask)
     return {
         "input_ids": torch.tensor(ids),

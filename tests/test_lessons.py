@@ -5,13 +5,11 @@ from pathlib import Path
 
 import build
 import pytest
-from nbclient import NotebookClient
+from outputs import client_of
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "lessons" / "source").glob("*.py"))
 FINE_TUNES = [source for source in SOURCES if source.stem[:2] in ("07", "10")]
-
-
 QUICK = {"held_out[:400]": "held_out[:20]", '"r": 8, "lora_alpha": 16': '"r": 4, "lora_alpha": 32, "steps": 3'}
 
 
@@ -20,7 +18,7 @@ def run(notebook, changes, cwd):
     for old, new in changes.items():
         (cell,) = [cell for cell in notebook.cells if cell.cell_type == "code" and old in cell.source]
         cell.source = cell.source.replace(old, new)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(cwd)}}).execute()
+    client_of(notebook, cwd, timeout=600).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 

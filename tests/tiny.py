@@ -1,4 +1,4 @@
-"""A tiny Llama with random weights and the real tokenizer, and a few rows to train it on."""
+"""Llamas with random weights, in a folder for load_model(), and a few rows to train them on."""
 
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -24,24 +24,29 @@ ROWS = [
 ]
 
 
-def save_tiny_model(folder, hidden_size=64, seed=0):
-    """A Llama of 2 layers with grouped heads and tied embeddings."""
-    tokenizer = AutoTokenizer.from_pretrained(fetch_default_model())
-    config = LlamaConfig(
-        hidden_size=hidden_size,
-        intermediate_size=2 * hidden_size,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        vocab_size=len(tokenizer),
-        tie_word_embeddings=True,
-        max_position_embeddings=256,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        initializer_range=0.1,
-    )
-    torch.manual_seed(seed)
-    LlamaForCausalLM(config).save_pretrained(folder)
+TINY = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.1,
+}
+"""Grouped heads, and rows that divide into blocks of 64."""
+
+
+def save_llama(folder, tokenizer, shape):
+    """Put a Llama with random weights and tied embeddings into a folder, beside its tokenizer; returns the folder."""
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "eos_token_id", "bos_token_id")}
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**shape, **ids, tie_word_embeddings=True, max_position_embeddings=256))
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def save_tiny_model(folder, hidden_size=64):
+    """A Llama of 2 layers with the real tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(fetch_default_model())
+    sizes = {"hidden_size": hidden_size, "intermediate_size": 2 * hidden_size, "vocab_size": len(tokenizer)}
+    return save_llama(folder, tokenizer, TINY | sizes)

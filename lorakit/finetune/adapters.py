@@ -35,14 +35,18 @@ def add_adapters(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable(checkpointing)
     torch.manual_seed(config.seed)  # A is drawn at random
-    adapter = LoraConfig(
+    return get_peft_model(model, peft_config(config))
+
+
+def peft_config(config: TrainConfig) -> LoraConfig:
+    """The adapter that `config` asks for, in peft's terms."""
+    return LoraConfig(
         r=config.r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=list(config.target_modules),
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, adapter)
 
 
 def _check_target_modules(model: PreTrainedModel, names: Sequence[str]) -> None:

@@ -102,7 +102,7 @@ def _log_probabilities(model, tokenizer, rows: Sequence[Row], micro_batch_size: 
         logits, _ = completion_logits(model, collate(bucket, tokenizer.pad_token_id))
         for row_logits, first in zip(logits, bucket, strict=True):
             for i in firsts[id(first)]:
-                targets = torch.tensor(examples[i].input_ids[examples[i].prompt_length :], device=logits.device)
+                targets = torch.tensor(examples[i].completion, device=logits.device)
                 chosen = row_logits[-len(targets) :].log_softmax(-1).gather(-1, targets[:, None])
                 result[i] = (chosen.sum().item(), len(targets))
     bar.close()

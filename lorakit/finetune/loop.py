@@ -177,7 +177,7 @@ class _Run:
         learning_rate = learning_rate_at(index, config)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        completion_tokens = sum(len(row.input_ids) - row.prompt_length for row in rows)
+        completion_tokens = sum(len(row.completion) for row in rows)
         loss = 0.0
         for micro_batch in length_buckets(rows, config.micro_batch_size):
             batch = collate(micro_batch, self.tokenizer.pad_token_id)
@@ -204,7 +204,7 @@ class _Run:
             self.model.train()
             rows = self.examples[: self.config.micro_batch_size]
             loss = completion_loss(self.model, collate(rows, self.tokenizer.pad_token_id))
-            self.backward(loss / sum(len(row.input_ids) - row.prompt_length for row in rows))
+            self.backward(loss / sum(len(row.completion) for row in rows))
         require_gradients(self.model)
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -299,7 +299,7 @@ def _check_lengths(examples: Sequence[Example], model: PreTrainedModel) -> None:
             raise LorakitError(
                 f"row {number} has {len(example.input_ids)} tokens, and this model reads {limit}: shorten it."
             )
-        if example.prompt_length == 0 or example.prompt_length == len(example.input_ids):
+        if example.prompt_length == 0 or not example.completion:
             raise LorakitError(f"row {number} has no token of its own for prompt or completion: lengthen it.")
 
 

@@ -56,9 +56,16 @@ def _peak_resident_bytes() -> int:
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux: ru_maxrss would count the parent process too, from which it is inherited
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    return high_water_mark("self")
+
+
+def high_water_mark(pid: int | str) -> int:
+    """Most bytes that a process of Linux had resident since its mark was last set back; 0 where it has just ended.
+
+    (`ru_maxrss` is no substitute: a process inherits that of its parent.)
+    """
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:")), 0)
 
 
 def progress_bar(total: int, what: str, unit: str) -> tqdm:

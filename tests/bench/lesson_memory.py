@@ -10,7 +10,7 @@ lesson takes more than 1.7 GiB: Binder gives 2, and Jupyter itself needs some. N
 
 import argparse
 import contextlib
-import re
+import sys
 import tempfile
 import threading
 import time
@@ -20,11 +20,13 @@ from pathlib import Path
 
 import nbformat
 import psutil
-from jupyter_client.kernelspec import KernelSpecManager
 from machine import GIB, RECORDS, ROOT, provenance, refuse_existing, write_record
-from nbclient import NotebookClient
 
 from lorakit.errors import LorakitError
+from lorakit.finetune.machine import high_water_mark
+
+sys.path.append(str(ROOT / "lessons"))  # the lessons' workshop is a folder of scripts, as this is
+from outputs import client_of
 
 LEVEL_GIB = 1.7
 INTERVAL = 0.05
@@ -50,21 +52,15 @@ class Peak:
 
 def memory_of(pid: int) -> int:
     """Resident bytes of a process and its children, or its high-water mark where that is more."""
-    resident = 0
+    resident = peak = 0
     with contextlib.suppress(psutil.Error):
         kernel = psutil.Process(pid)
         for process in (kernel, *kernel.children(recursive=True)):
             with contextlib.suppress(psutil.Error):  # a child that has just ended
                 resident += process.memory_info().rss
-    return max(resident, _high_water_mark(pid))
-
-
-def _high_water_mark(pid: int) -> int:
-    try:
-        found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    except OSError:  # not Linux, or the kernel is gone
-        return 0
-    return int(found[1]) * 1024 if found else 0
+    with contextlib.suppress(OSError):  # not Linux, or the kernel is gone
+        peak = high_water_mark(pid)
+    return max(resident, peak)
 
 
 def measure(path: Path) -> dict:
@@ -72,16 +68,12 @@ def measure(path: Path) -> dict:
     peak, stop = Peak(), threading.Event()
     watcher = threading.Thread(target=lambda: peak.watch(client.km.provisioner.pid, stop))
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
+        client = client_of(
             nbformat.read(path, as_version=4),
-            kernel_name="python3",
-            timeout=None,
-            resources={"metadata": {"path": folder}},
+            folder,
             on_notebook_start=lambda notebook: watcher.start(),
             on_cell_execute=lambda cell, cell_index: setattr(peak, "cell", cell.id),
         )
-        # With no folder to search for kernels, `python3` can only be the interpreter that runs this.
-        client.create_kernel_manager().kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
         start = time.perf_counter()
         try:
             client.execute()

@@ -31,12 +31,12 @@ from statistics import median
 
 import torch
 from machine import RECORDS, provenance, refuse_existing, write_record
-from peft import LoraConfig
 from transformers import TrainerCallback
 
 from lorakit.data import Row, split_reviews, step_rows
 from lorakit.errors import LorakitError
 from lorakit.finetune import Step, TrainConfig, finetune
+from lorakit.finetune.adapters import peft_config
 from lorakit.models import compute_dtype, load_model
 
 LEVEL = 3.0
@@ -114,13 +114,7 @@ def their_turn(config: TrainConfig, rows: Sequence[Row], checkpointing: bool) ->
             arguments,
             train_dataset=datasets.Dataset.from_list(in_order),
             processing_class=tokenizer,
-            peft_config=LoraConfig(
-                r=config.r,
-                lora_alpha=config.lora_alpha,
-                lora_dropout=config.lora_dropout,
-                target_modules=list(config.target_modules),
-                task_type="CAUSAL_LM",
-            ),
+            peft_config=peft_config(config),
             callbacks=[clock],
         )
         trainer.train()

@@ -8,8 +8,9 @@ import math
 import pytest
 import torch
 from peft import PeftModel, prepare_model_for_kbit_training
+from tiny import ROWS, TINY, save_llama
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from lorakit.data import collate, encode
 from lorakit.finetune import (
@@ -26,30 +27,6 @@ from lorakit.models import compute_dtype, load_model, weight_bytes
 DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here: these tests train on one")
 
-WORDS = ("bad", "good")
-REVIEWS = [
-    ("a joy", "good"),
-    ("a pain", "bad"),
-    ("a long and quite wonderful treat", "good"),
-    ("dull", "bad"),
-    ("a thrill from start to end", "good"),
-    ("far too slow and far too long", "bad"),
-    ("fun", "good"),
-    ("grim", "bad"),
-]
-ROWS = [
-    {"prompt": f"Review: {text} Sentiment:", "completion": f" {word}", "label_words": tuple(f" {w}" for w in WORDS)}
-    for text, word in REVIEWS
-]
-TINY = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "vocab_size": 64,
-    "initializer_range": 0.1,
-}
 SMOLLM2_135M = {
     "hidden_size": 576,
     "intermediate_size": 1536,
@@ -65,31 +42,20 @@ SETTINGS = {"micro_batch_size": 4, "gradient_accumulation_steps": 2, "warmup_ste
 
 def tokenizer_of_rows():
     """One id a word."""
-    words = sorted({word for row in ROWS for word in (row["prompt"] + row["completion"]).split()} | set(WORDS))
+    texts = [row["prompt"] + word for row in ROWS for word in row["label_words"]]
+    words = sorted({word for text in texts for word in text.split()})
     vocabulary = {word: i for i, word in enumerate(["<unk>", "<pad>", "<eos>", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", eos_token="<eos>")
 
 
-@pytest.fixture(scope="module", params=[TINY, SMOLLM2_135M], ids=["tiny", "smollm2-135m"])
+@pytest.fixture(scope="module", params=[TINY | {"vocab_size": 64}, SMOLLM2_135M], ids=["tiny", "smollm2-135m"])
 def folder(request, tmp_path_factory):
     """A Llama with random weights and a tokenizer, for load_model()."""
-    folder = tmp_path_factory.mktemp("model")
     tokenizer = tokenizer_of_rows()
     assert len(tokenizer) <= request.param["vocab_size"]
-    config = LlamaConfig(
-        **request.param,
-        tie_word_embeddings=True,
-        max_position_embeddings=256,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
+    return save_llama(tmp_path_factory.mktemp("model"), tokenizer, request.param)
 
 
 @pytest.fixture(params=[torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
