@@ -5,9 +5,11 @@ Importing this package loads nothing heavy: torch and its friends load with the 
 
 import os
 
-# Torch's threads wait for each other in a busy loop by default. Where another program wants a core as well, they burn
-# their time slices waiting: a training step then took ten times as long on 2 cores. Read when torch is first loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# How long a thread of torch's spins before it sleeps, on Linux. Beside a program that wants a core as well, the default
+# spins away the time that the other threads wait for; never to spin is slow where no such program runs. The figures:
+# tests/bench/records/waiting_threads.json. Read when torch is first loaded; a policy of the user's own stands.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from lorakit.errors import LorakitError
 

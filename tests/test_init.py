@@ -4,12 +4,16 @@ import os
 import subprocess
 import sys
 
+import pytest
 
-def test_importing_the_package_makes_torchs_threads_wait_kindly():
-    script = "import os, lorakit; print(os.environ['OMP_WAIT_POLICY'])"
-    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    for environment, policy in [(clean, "PASSIVE"), ({**clean, "OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]:
-        done = subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-        )
-        assert done.stdout.strip() == policy
+
+@pytest.mark.parametrize(
+    ("own", "spin"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_importing_the_package_sets_how_torchs_threads_wait(own, spin):
+    script = "import os, lorakit; print(os.environ.get('GOMP_SPINCOUNT'))"
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run([sys.executable, "-c", script], env=clean | own, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(spin)
