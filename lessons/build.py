@@ -4,16 +4,19 @@
                                                      lessons/solutions/NN_name.ipynb: solved
     python lessons/build.py [LESSON ...] --execute   run the solved notebooks too, and keep their outputs
     python lessons/build.py [LESSON ...] --check     write nothing: exit with 1 where anything is out of step
+    python lessons/build.py --release FOLDER         a copy of the course without solutions, to hand to a class
 
 How a source is written:
 
 - The first cell is markdown and starts with `# Title`. The build puts badges under the title, and a set-up cell next.
 - `# %% exercise="7.1" points=2` makes an exercise cell, `# %% check="7.1"` the one cell that checks it. Their ids are
-  `ex-7-1` and `check-7-1`; both carry the metadata `{"lorakit": {"exercise": "7.1", "points": 2}}`.
+  `ex-7-1` and `check-7-1`, their metadata `{"lorakit": {"exercise": "7.1", "points": 2}}` and the same with `check`.
+  A check gets the tag `nbval-check-output`, and no other: what it prints is compared.
 - In an exercise cell, the lines from `# BEGIN SOLUTION` to `# END SOLUTION` are the solution. Lines right after BEGIN
   that start with `# STUB ` are what the learner finds in its place; without them it is `...  # your code here`.
 - Any other cell's id is the slug of the last heading that opens a markdown cell, and the cell's number since then.
-- Tags are nbval's four and `private-output`: such a cell's outputs hold sentences of the data set and are not kept.
+- Tags are nbval's four and `private-output`: outputs of such a cell, a sentence of the data set or what is the
+  reader's own, are not kept.
 - Words stand before each code cell, and a code cell has at most 25 lines.
 
 A solved notebook keeps its outputs as long as its code stays the same; after that it has none until `--execute`.
@@ -25,7 +28,6 @@ import re
 import sys
 import time
 from collections import Counter
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,10 @@ from nbformat import NotebookNode
 from nbformat.reader import NotJSONError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from outputs import cells_with_sentences, code_cells, execute, has_outputs_of, keep_outputs, review_sentences
+from release import release
 
+from lorakit import __version__
+from lorakit.course import KEPT, fresh_notebook, notebook_text
 from lorakit.errors import LorakitError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,7 +143,11 @@ def read_header(where: str, lesson: int, header: dict, points: dict[str, Any]) -
                 raise LorakitError(f"{where}: it checks {exercise}, but there is no such exercise: correct the number.")
             if type(points[exercise]) is not int or points[exercise] < 1:
                 raise LorakitError(f"{where}: exercise {exercise} has no points: add `points=1` to its `# %%` line.")
-            metadata["lorakit"] = {"exercise": exercise, "points": points[exercise]}
+            metadata["lorakit"] = {kind: exercise, "points": points[exercise]}
+            if kind == "check":
+                if tags:
+                    raise LorakitError(f"{where}: the check of {exercise} must have no tags of its own: remove them.")
+                metadata["tags"] = ["nbval-check-output"]
             return f"{prefix}-{exercise.replace('.', '-')}", metadata
     return None, metadata
 
@@ -168,16 +177,26 @@ def make_notebooks(source: Path, repository: str) -> tuple[NotebookNode, Noteboo
     first_line, _, rest = title.source.partition("\n")
     title.source = f"{first_line}\n\n{badges(repository, source.stem)}\n{rest}".rstrip("\n")
     cells = [title, new_code_cell(SETUP.format(repository=repository), id="setup"), *cells]
-    learner, solved = (new_notebook(cells=deepcopy(cells), metadata=nbformat.from_dict(METADATA)) for _ in range(2))
-    for theirs, ours in zip(code_cells(learner), code_cells(solved), strict=True):
-        theirs.source, ours.source = stub(theirs.source), solve(ours.source)
-        if "lorakit" in ours.metadata and ours.id.startswith("ex-") and theirs.source == ours.source:
-            raise LorakitError(f"{file} cell {ours.id}: this exercise hides nothing: put `# BEGIN SOLUTION` in it.")
-        if left := re.search(r"# (BEGIN SOLUTION|END SOLUTION|STUB).*", theirs.source + ours.source):
-            raise LorakitError(f"{file} cell {ours.id}: `{left[0]}` does not stand where it can be used: move it.")
+    metadata = nbformat.from_dict(METADATA | {"lorakit": {"lesson": source.stem, "release": __version__}})
+    solved = new_notebook(cells=cells, metadata=metadata)
+    for cell in code_cells(solved):
+        unsolved, cell.source = stub(cell.source), solve(cell.source)
+        if "exercise" in cell.metadata.get("lorakit", {}):
+            cell.metadata.lorakit.stub = unsolved
+            if unsolved == cell.source:
+                raise LorakitError(f"{file} cell {cell.id}: this exercise hides nothing: put `# BEGIN SOLUTION` in it.")
+        if left := re.search(r"# (BEGIN SOLUTION|END SOLUTION|STUB).*", unsolved + cell.source):
+            raise LorakitError(f"{file} cell {cell.id}: `{left[0]}` does not stand where it can be used: move it.")
+    learner = fresh_notebook(solved)
     check_style(file, learner)
     check_style(file, solved)
     return learner, solved
+
+
+def learner_notebooks(root: Path) -> dict[str, str]:
+    """The text of each learner's notebook, by file name: from its source, since the file may be filled in."""
+    sources, repository = sorted((root / "lessons" / "source").glob("*.py")), read_repository(root)
+    return {f"{source.stem}.ipynb": notebook_text(make_notebooks(source, repository)[0]) for source in sources}
 
 
 def badges(repository: str, lesson: str) -> str:
@@ -231,12 +250,6 @@ def load(path: Path) -> NotebookNode | None:
         return None
 
 
-def dump(notebook: NotebookNode) -> str:
-    """The text of a notebook's file: the same notebook always gives the same text."""
-    nbformat.validate(notebook)
-    return nbformat.writes(notebook) + "\n"
-
-
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -265,8 +278,8 @@ def build(source: Path, root: Path, sentences: list[str], executing: bool) -> st
     elif has_outputs_of(old, solved):
         keep_outputs(solved, old)
         done = "built, outputs kept"
-    write(learner_path, dump(learner))
-    write(solved_path, dump(solved))
+    write(learner_path, notebook_text(learner))
+    write(solved_path, notebook_text(solved))
     return f"{lesson}: {done}"
 
 
@@ -285,7 +298,7 @@ def check(source: Path, root: Path, sentences: list[str]) -> list[str]:
         file, text = path.relative_to(root), path.read_bytes().decode() if path.exists() else ""
         if fresh is solved and not kept:
             problems.append(f"{file}: has no outputs of this code: {command(lesson, ' --execute')}.")
-        elif text != dump(fresh):
+        elif text != notebook_text(fresh):
             problems.append(f"{file}: differs from its source: {command(lesson)}.")
         if "application/vnd.jupyter.widget-" in text:
             problems.append(f"{file}: holds the state of a widget: {command(lesson)}.")
@@ -298,14 +311,14 @@ def check(source: Path, root: Path, sentences: list[str]) -> list[str]:
 
 
 def orphans(root: Path) -> list[str]:
-    """A line for each notebook that has no source."""
+    """A line for each notebook that has no source; what `lorakit reset` kept for a learner needs none."""
     paths = [
         path.relative_to(root) for folder in ("lessons", "lessons/solutions") for path in root.glob(f"{folder}/*.ipynb")
     ]
     return [
         f"{path}: has no source in lessons/source: run `git rm {path}`."
         for path in sorted(paths)
-        if not (root / "lessons" / "source" / f"{path.stem}.py").exists()
+        if not (root / "lessons" / "source" / f"{path.stem}.py").exists() and not KEPT.search(path.stem)
     ]
 
 
@@ -350,8 +363,14 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--execute", action="store_true", help="run the solved notebooks and keep their outputs")
     mode.add_argument("--check", action="store_true", help="write nothing; fail where anything is out of step")
+    mode.add_argument("--release", type=Path, metavar="FOLDER", help="put a copy without solutions there, for a class")
     options = parser.parse_args(arguments)
+    if options.release and options.lessons:
+        parser.error("--release takes all lessons: name none.")
     try:
+        if options.release:
+            print(release(root, options.release, learner_notebooks(root)))
+            return 0
         return run(options.lessons, root, executing=options.execute, checking=options.check)
     except LorakitError as error:
         print(error, file=sys.stderr)

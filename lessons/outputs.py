@@ -3,6 +3,7 @@
 import hashlib
 import html
 import json
+import os
 import re
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from nbformat.v4 import new_output
 
 from lorakit.errors import LorakitError
 
-PRIVATE = "(shown when you run this cell: the course keeps no sentence of the data set)\n"
+PRIVATE = "(shown when you run this cell; not kept in this notebook)\n"
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -59,7 +60,7 @@ def keep_outputs(solved: NotebookNode, ran: NotebookNode) -> None:
         cell.outputs = clean_outputs(old.outputs)
         if is_private(cell) and cell.outputs:
             cell.outputs = [new_output("stream", name="stdout", text=PRIVATE)]
-    solved.metadata["lorakit"] = {"executed": fingerprint(solved)}
+    solved.metadata.setdefault("lorakit", NotebookNode()).executed = fingerprint(solved)
 
 
 def client_of(notebook: NotebookNode, folder: Path | str, **options: Any) -> NotebookClient:
@@ -75,7 +76,8 @@ def execute(solved: NotebookNode, lesson: str, folder: Path) -> None:
     ran, begun = deepcopy(solved), []
     client = client_of(ran, folder, on_cell_start=lambda cell, cell_index: begun.append(cell.id))
     try:
-        client.execute()
+        with tempfile.TemporaryDirectory() as data:  # the author's own progress is neither shown nor changed
+            client.execute(env=os.environ | {"LORAKIT_DATA": data})
     except (CellExecutionError, DeadKernelError) as error:
         reason = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else "the kernel died"
         raise LorakitError(f"{lesson}: cell {begun[-1]} failed ({reason}): mend it in the source.") from error

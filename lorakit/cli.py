@@ -3,6 +3,7 @@
 Nothing heavy is imported up here, so that `lorakit --help` answers at once: each command imports what it needs.
 """
 
+import contextlib
 import importlib.util
 import random
 import signal
@@ -20,8 +21,8 @@ from lorakit.errors import LorakitError
 
 if TYPE_CHECKING:
     from lorakit.finetune import Evaluation, History
+    from lorakit.grading.report import Report
 
-PACKAGE = Path(__file__).parent
 FIRST_LESSON = "00_start_here.ipynb"
 GIB = 2**30
 DEFAULT_PARAMETERS = 134_515_008
@@ -77,38 +78,17 @@ def lab(
     """Open the lessons in JupyterLab."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise LorakitError("JupyterLab is not installed here: run `pip install jupyterlab` and try again.")
-    clone = PACKAGE.parent / "lessons"
-    in_clone = (clone / "source").is_dir()
-    if in_clone and folder is None:
-        folder = clone
+    from lorakit import course
+
+    if course.clone_lessons() and folder is None:
+        folder = course.clone_lessons()
     else:
-        folder = folder or Path("lorakit-lessons")
-        typer.echo(copy_lessons(clone if in_clone else PACKAGE / "lessons", folder))
+        folder = folder or course.COPIED_TO
+        typer.echo(course.copy_lessons(course.shipped_lessons(), folder))
     # Not as a file to open: then the address that `--no-browser` prints would lead past it.
     where = [f"--ServerApp.root_dir={folder.absolute()}", f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}"]
     command = [sys.executable, "-m", "jupyterlab", *where]
     raise typer.Exit(_run(command + ["--no-browser"] * no_browser + (jupyter or [])))
-
-
-def copy_lessons(shipped: Path, folder: Path) -> str:
-    """Copy the notebooks that are not in `folder` yet, never over a file; say in one line what was done."""
-    notebooks = [path for pattern in ("*.ipynb", "solutions/*.ipynb") for path in sorted(shipped.glob(pattern))]
-    copied = 0
-    try:
-        for notebook in notebooks:
-            target = folder / notebook.relative_to(shipped)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with target.open("xb") as new:  # x: a file that exists is never opened for writing
-                    new.write(notebook.read_bytes())
-                copied += 1
-            except FileExistsError:
-                pass
-    except OSError as error:
-        raise LorakitError(
-            f"the lessons could not be copied to {folder} ({error.strerror}): choose another place with `--folder`."
-        ) from error
-    return f"{folder}: {copied} notebooks copied, {len(notebooks) - copied} that were there already kept as they are."
 
 
 def _run(command: list[str]) -> int:
@@ -117,6 +97,19 @@ def _run(command: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     return process.wait()
+
+
+@app.command()
+def reset(
+    lesson: Annotated[str, typer.Argument(help="07, 07_lora_finetune, or the path of a notebook.")],
+) -> None:
+    """Put a lesson's fresh notebook back, and keep yours under a dated name."""
+    from lorakit import course
+
+    path, lesson = course.find_notebook(lesson)
+    kept = course.reset_lesson(path, lesson)
+    done = f"fresh again; yours is kept as {kept.name}" if kept else "fresh; there was none before"
+    typer.echo(f"{path} is {done}")
 
 
 @app.command()
@@ -223,6 +216,73 @@ def finetune(
             f"stopped after step {len(history.losses)} of {config.steps}: the same command with `--resume` goes on."
         )
         raise typer.Exit(130)
+
+
+GRADE_WARNING = """Grading runs the code of the notebooks it is given. Each runs in a scratch folder, with a time limit,
+a memory cap and, where this system allows it, no network, and all its processes are ended after it; but it runs as you,
+and with your files in reach. Grade strangers' notebooks where there is nothing that you would miss."""
+
+
+@app.command(epilog=GRADE_WARNING)
+def grade(
+    lessons: Annotated[
+        list[str] | None, typer.Argument(metavar="LESSON", help="07, 07_lora_finetune or a notebook; all if none.")
+    ] = None,
+    json_file: Annotated[Path | None, Option("--json", metavar="FILE", help="Write the report there too.")] = None,
+    timeout: Annotated[float, Option(metavar="S", min=1, help="Seconds that a notebook may take.")] = 600,
+    class_folder: Annotated[
+        Path | None, Option("--class", metavar="FOLDER", help="Grade all learners' notebooks below this folder.")
+    ] = None,
+    csv_file: Annotated[Path | None, Option("--csv", metavar="FILE", help="Write a row for each exercise.")] = None,
+) -> None:
+    """Grade exercises: yours, or those of a class. Ends with 0 where all points are earned, else with 1."""
+    if missing := [name for name in ("nbval", "xdist") if importlib.util.find_spec(name) is None]:
+        raise LorakitError(f"Grading needs `{missing[0]}`: run `pip install 'lorakit[grade]'`.")
+    from lorakit.grading import classroom, grade, report
+
+    if class_folder is None:
+        reports = []
+        for path, lesson in _to_grade(lessons or []):
+            typer.echo(f"grading {path} …", err=True)
+            reports.append(grade.grade_file(path, lesson, timeout=timeout))
+    elif lessons:
+        raise LorakitError(f"`--class {class_folder}` grades whatever is in that folder: leave out {lessons[0]!r}.")
+    else:
+        reports = classroom.grade_class(class_folder, timeout=timeout, on_report=_say)
+    if class_folder is None or csv_file is None:
+        typer.echo("\n\n".join(map(report.table, reports)))
+    if json_file:
+        report.write_json(reports, json_file)
+    if csv_file:
+        report.write_csv(reports, csv_file)
+    raise typer.Exit(0 if all(each.points == each.out_of > 0 for each in reports) else 1)
+
+
+def _to_grade(names: list[str]) -> list[tuple[Path, str | None]]:
+    """The notebooks to grade, each with its lesson; None where the notebook itself must tell."""
+    from lorakit.course import find_lesson, learner_notebook, lesson_names
+
+    if names:
+        paths = [Path(name) for name in names]
+        if gone := [path for path in paths if path.suffix == ".ipynb" and not path.exists()]:
+            raise LorakitError(f"There is no notebook '{gone[0]}': give the path of yours, or the number of a lesson.")
+        return [
+            (path, None) if path.suffix == ".ipynb" else (learner_notebook(name), find_lesson(name))
+            for name, path in zip(names, paths, strict=True)
+        ]
+    found = []
+    for lesson in lesson_names():
+        with contextlib.suppress(LorakitError):
+            found.append((learner_notebook(lesson), lesson))
+    if not found:
+        raise LorakitError(
+            "There is no lesson's notebook here: go to the folder that they are in, or give their paths."
+        )
+    return found
+
+
+def _say(report: "Report") -> None:
+    typer.echo(f"{report.learner}: {report.lesson or report.file}   {report.points}/{report.out_of}", err=True)
 
 
 def _refuse_used(output: Path, resume: bool) -> None:

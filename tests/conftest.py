@@ -1,11 +1,17 @@
 """What the tests share: the tiny model of `tiny.py`, in a folder that load_model() reads."""
 
+import os
+import tempfile
+
 import pytest
 import torch
 from tiny import ROWS, save_tiny_model
 
 from lorakit.models import load_model
 
+# A check records the learner's progress, and the learner may be whoever runs these tests.
+progress = tempfile.TemporaryDirectory(prefix="lorakit-tests-")
+os.environ["LORAKIT_DATA"] = progress.name
 torch.set_num_threads(1)  # on tensors this small a second thread costs more than it gives
 
 

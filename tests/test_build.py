@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from zipfile import ZipFile
 
 import build
 import nbformat
 import outputs
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from lorakit import __version__
+from lorakit.course import fresh_notebook, load_notebook, notebook_text
 
 SECRET = 'A sentence, with "quotes" & l\'été, that nobody may publish.'
 ADDRESS = "https://github.com/someone/a-course"
@@ -96,7 +100,7 @@ def executed(course):
         cell.execution_count = count
     cell = outputs.code_cells(solved)[1]
     cell.outputs = [new_output("execute_result", data={"text/plain": "42"}, execution_count=2)]
-    solved.metadata["lorakit"] = {"executed": outputs.fingerprint(solved)}
+    solved.metadata.lorakit.executed = outputs.fingerprint(solved)
     save(course, solved)
     return course
 
@@ -110,7 +114,7 @@ def read(course, folder=""):
 
 
 def save(course, notebook, folder="solutions/"):
-    path_of(course, folder).write_text(build.dump(notebook), encoding="utf-8")
+    path_of(course, folder).write_text(notebook_text(notebook), encoding="utf-8")
 
 
 def edit_source(course, old, new):
@@ -177,9 +181,16 @@ def test_cells_get_fixed_ids_and_only_the_metadata_that_counts(course):
         "exercise-7-1-scale-it-3",
         "check-7-1",
     ]
-    exercise = {"lorakit": {"exercise": "7.1", "points": 2}}
+    compared, exercise = {"tags": ["nbval-check-output"]}, {"exercise": "7.1", "points": 2}
     kept = {cell.id: cell.metadata for cell in cells if cell.metadata}
-    assert kept == {"rank-alpha-r-2": {"tags": ["nbval-check-output"]}, "ex-7-1": exercise, "check-7-1": exercise}
+    assert kept == {
+        "rank-alpha-r-2": compared,
+        "ex-7-1": {"lorakit": exercise},
+        "check-7-1": {"lorakit": {"check": "7.1", "points": 2}, **compared},
+    }
+    solved = {cell.id: cell.metadata for cell in read(course, "solutions/").cells if cell.metadata}
+    stub = read(course).cells[7].source
+    assert solved == {**kept, "ex-7-1": {"lorakit": {**exercise, "stub": stub}}}
 
 
 def test_a_new_cell_shifts_only_the_ids_of_its_own_section(course):
@@ -209,6 +220,7 @@ def test_both_notebooks_ask_for_a_t4_and_hold_nothing_of_a_machine(course):
             "language_info": {"name": "python"},
             "accelerator": "GPU",
             "colab": {"gpuType": "T4", "provenance": []},
+            "lorakit": {"lesson": "07_seven", "release": __version__},
         }
         assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
         assert all(cell.outputs == [] and cell.execution_count is None for cell in outputs.code_cells(notebook))
@@ -311,6 +323,7 @@ MARKDOWN_CHECK = '# %% [markdown] check="7.1"\n# x\n\n'
         (WORDS + EXERCISE, ["nothing checks exercise 7.1"]),
         (WORDS + EXERCISE + CHECK.replace("7.1", "7.2"), ["it checks 7.2"]),
         (WORDS + EXERCISE + CHECK + CHECK, ["id check-7-1"]),
+        (WORDS + EXERCISE + CHECK.replace('"7.1"', '"7.1" tags=["nbval-skip"]'), ["check of 7.1", "no tags"]),
         (WORDS + EXERCISE + MARKDOWN_CHECK, ["cell words-3", "make it code"]),
         (WORDS + '# %% exercise="7.1" points=1\nx = 1\n\n' + CHECK, ["ex-7-1", "hides nothing"]),
         (WORDS + EXERCISE.replace("x = 1", "x = 1\n# STUB x = ...") + CHECK, ["ex-7-1", "`# STUB x = ...`"]),
@@ -372,7 +385,7 @@ def test_outputs_survive_new_words_but_not_new_code(executed, capsys):
     build.main([], root=executed)
     assert "07_seven --execute" in capsys.readouterr().out
     solved = read(executed, "solutions/")
-    assert all(cell.outputs == [] for cell in outputs.code_cells(solved)) and "lorakit" not in solved.metadata
+    assert all(cell.outputs == [] for cell in outputs.code_cells(solved)) and "executed" not in solved.metadata.lorakit
     assert check(executed, capsys) == [STALE]
 
 
@@ -394,6 +407,32 @@ def test_outputs_survive_a_new_address(executed, capsys):
     assert lines[2] == "README.md: its badges are out of step: run `python lessons/build.py`."
     build.main([], root=executed)
     assert check(executed, capsys) == []
+
+
+def test_outputs_survive_a_new_release(executed, capsys, monkeypatch):
+    monkeypatch.setattr(build, "__version__", "9.9.9")
+    assert [line.split(": ")[1] for line in check(executed, capsys)] == ["differs from its source"] * 2
+    build.main([], root=executed)
+    assert check(executed, capsys) == []
+    solved = read(executed, "solutions/")
+    assert (solved.metadata.lorakit.release, solved.cells[3].execution_count) == ("9.9.9", 2)
+    assert solved.cells[3].outputs[0].data == {"text/plain": "42"}
+
+
+def test_the_learners_notebook_is_made_of_the_executed_one_byte_for_byte(executed):
+    solved = read(executed, "solutions/")
+    assert solved.metadata.lorakit.executed and solved.cells[3].outputs
+    assert notebook_text(fresh_notebook(solved)).encode() == path_of(executed).read_bytes()
+    assert solved == read(executed, "solutions/")  # and it is left as it was
+
+
+def test_a_check_cell_without_an_execution_count_is_found(executed, capsys):
+    """nbval passes such a cell whatever it says."""
+    solved = read(executed, "solutions/")
+    solved.cells[-1].execution_count = None
+    assert solved.cells[-1].id == "check-7-1"
+    save(executed, solved)
+    assert check(executed, capsys) == [STALE]
 
 
 def test_a_check_writes_nothing(course, capsys):
@@ -481,6 +520,14 @@ def test_a_check_finds_a_notebook_without_a_source(executed, capsys):
     ]
 
 
+def test_what_a_reset_kept_needs_no_source(executed, capsys):
+    for name in ("07_seven-2026-11-24-081500", "07_seven-2026-11-24-081500-2"):
+        path_of(executed).with_name(f"{name}.ipynb").write_text("{}", encoding="utf-8")
+    assert check(executed, capsys) == []
+    path_of(executed).with_name("07_seven-2.ipynb").write_text("{}", encoding="utf-8")
+    assert len(check(executed, capsys)) == 1
+
+
 def test_a_check_finds_a_source_that_breaks_a_rule(executed, capsys):
     edit_source(executed, "# More words.\n", "# More words.\n\n# %%\n1\n\n")
     (line,) = check(executed, capsys)
@@ -499,6 +546,133 @@ def test_a_killed_build_leaves_the_old_notebook_whole(course, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         build.main([], root=course)
     assert path_of(course).read_bytes() == before
+
+
+# The real notebooks
+
+
+SOLVED = sorted((build.ROOT / "lessons" / "solutions").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
+def test_a_real_learners_notebook_is_made_of_the_solved_one_byte_for_byte(path):
+    fresh = notebook_text(fresh_notebook(load_notebook(path)))
+    assert fresh.encode() == (path.parents[1] / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
+def test_each_real_check_has_a_reference_to_compare_with(path):
+    cells = load_notebook(path).cells
+    exercises = [cell.metadata.lorakit.exercise for cell in cells if cell.id.startswith("ex-")]
+    checks = [cell for cell in cells if "check" in cell.metadata.get("lorakit", {})]
+    assert [cell.metadata.lorakit.check for cell in checks] == exercises != []
+    for cell in checks:
+        assert cell.execution_count
+        printed = f"Exercise {cell.metadata.lorakit.check}: correct.\n"
+        assert cell.outputs == [new_output("stream", name="stdout", text=printed)]
+
+
+# A release for a class
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """A release of the real course, and its wheel unpacked."""
+    folder, site = tmp_path_factory.mktemp("release"), tmp_path_factory.mktemp("site")
+    assert build.main(["--release", str(folder)]) == 0
+    (wheel,) = folder.glob("*.whl")
+    ZipFile(wheel).extractall(site)
+    return SimpleNamespace(folder=folder, wheel=wheel, site=site)
+
+
+def learner_runs(released, cwd, code):
+    """Run Python with the unpacked wheel's packages."""
+    environment = {**os.environ, "PYTHONPATH": str(released.site), "LORAKIT_DATA": str(cwd)}
+    return subprocess.run([sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def test_a_release_is_a_wheel_the_tested_versions_and_one_command(released):
+    wheel = f"lorakit-{__version__}-py3-none-any.whl"
+    assert {path.name for path in released.folder.iterdir()} == {"README.txt", "constraints.txt", "cpu.txt", wheel}
+    for name in ("constraints.txt", "cpu.txt"):
+        assert (released.folder / name).read_bytes() == (build.ROOT / "binder" / name).read_bytes()
+    readme = (build.ROOT / "README.md").read_text(encoding="utf-8")
+    start = re.search(r"<!-- start command -->\n```bash\n(.+)\n", readme)[1]
+    command = start.replace("binder/", "").replace('-e ".[lab]"', f'"./{wheel}[lab]"')
+    assert f"\n{command}\n" in (released.folder / "README.txt").read_text(encoding="utf-8")
+
+
+def test_a_released_wheel_holds_the_learners_notebooks_and_no_solution(released):
+    files = {path.relative_to(released.site).as_posix(): path for path in released.site.rglob("*") if path.is_file()}
+    notebooks = {name: text.encode() for name, text in build.learner_notebooks(build.ROOT).items()}
+    shipped = {name: path.read_bytes() for name, path in files.items() if name.startswith("lorakit/lessons/")}
+    assert shipped == {f"lorakit/lessons/{name}": text for name, text in notebooks.items()}
+    assert not [name for name in files if "test" in name or "solutions" in name]
+    assert {name.split("/")[0] for name in files} == {"lorakit", "widgets", f"lorakit-{__version__}.dist-info"}
+
+    texts = [path.read_text(encoding="utf-8") for name, path in files.items() if not name.endswith(".ipynb")]
+    texts += [cell.source for path in files.values() if path.suffix == ".ipynb" for cell in load_notebook(path).cells]
+    answers = [
+        cell.source
+        for source in (build.ROOT / "lessons" / "source").glob("*.py")
+        for cell in build.make_notebooks(source, ADDRESS)[1].cells
+        if cell.id.startswith("ex-")
+    ]
+    assert len(answers) >= 5
+    assert not [answer for answer in answers if any(answer in text for text in texts)]
+
+
+def test_a_released_wheel_works_without_solutions(released, tmp_path):
+    lab = "import sys; from lorakit import cli; cli._run = lambda _: 0; sys.argv[1:] = ['lab']; cli.main()"
+    done = learner_runs(released, tmp_path, lab)
+    count = len(build.learner_notebooks(build.ROOT))
+    expected = f"lorakit-lessons: {count} notebooks copied, 0 that were there already kept as they are.\n"
+    assert (done.stdout, done.stderr) == (expected, "")
+    mine = tmp_path / "lorakit-lessons" / "07_lora_finetune.ipynb"
+    fresh = mine.read_bytes()
+    mine.write_text("mine")
+    done = learner_runs(released, tmp_path, lab.replace("['lab']", "['reset', '07']"))
+    (kept,) = mine.parent.glob("07_lora_finetune-*.ipynb")
+    assert done.stdout.endswith(f"is fresh again; yours is kept as {kept.name}\n"), done.stderr
+    assert (mine.read_bytes(), kept.read_text()) == (fresh, "mine")
+    done = learner_runs(released, tmp_path, "from lorakit.checks import solution; solution('7.1')")
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("lorakit.errors.LorakitError: This copy of the course has no solutions")
+    assert str(released.site) in message  # it was the wheel's
+
+
+def test_a_release_takes_the_sources_stubs_and_not_a_notebook_that_was_filled_in(executed):
+    fresh = path_of(executed).read_text(encoding="utf-8")
+    path_of(executed).write_text(fresh.replace("scaling = ...", "scaling = alpha / r"), encoding="utf-8")
+    assert build.learner_notebooks(executed) == {"07_seven.ipynb": fresh}
+
+
+def test_a_release_overwrites_nothing(course, tmp_path, capsys):
+    folder = tmp_path / "class"
+    folder.mkdir()
+    (folder / "marks.csv").write_text("precious")
+    assert build.main(["--release", str(folder)], root=course) == 1
+    assert f"'{folder}' is not empty" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["marks.csv"]
+    assert build.main(["--release", str(folder / "marks.csv")], root=course) == 1
+    assert f"'{folder / 'marks.csv'}' could not be made (File exists)" in capsys.readouterr().err
+    assert (folder / "marks.csv").read_text() == "precious"
+    with pytest.raises(SystemExit):
+        build.main(["07", "--release", str(tmp_path / "other")], root=course)
+    assert "--release takes all lessons" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_wheel_that_pip_cannot_build_is_one_sentence_and_leaves_nothing(tmp_path, capsys):
+    for name in ("lorakit", "widgets", "lessons/source", "binder"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT + "[broken", encoding="utf-8")
+    for name in ("README.md", "LICENSE"):
+        (tmp_path / name).write_text("")
+    assert build.main(["--release", str(tmp_path / "class")], root=tmp_path) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("pip could not build the wheel (it said: ") and message.count("\n") == 1
+    assert list((tmp_path / "class").iterdir()) == []
 
 
 # Outputs

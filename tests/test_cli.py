@@ -1,7 +1,6 @@
 """The `lorakit` command: light to start, kind when something is amiss, and never over a learner's file."""
 
 import contextlib
-import errno
 import json
 import os
 import signal
@@ -18,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 import lorakit.finetune
-from lorakit import LorakitError, cache, cli, data, doctor, models
+from lorakit import cache, cli, course, data, doctor, models
 from lorakit.finetune import Evaluation, History, TrainConfig
 
 ROOT = Path(cli.__file__).parents[1]
@@ -46,7 +45,7 @@ def python(*arguments, **environment):
 def test_help_loads_nothing_heavy():
     run = python("-X", "importtime", "-m", "lorakit", "--help")
     assert run.returncode == 0
-    for command in ("lab", "doctor", "models", "finetune"):
+    for command in ("lab", "reset", "doctor", "models", "finetune"):
         assert f"\n  {command} " in run.stdout
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
     assert {"typer", "lorakit.cli"} <= loaded  # the list is what we take it for
@@ -72,10 +71,8 @@ def test_ctrl_c_ends_quietly(monkeypatch):
 
 
 def test_a_fault_of_ours_keeps_its_plain_traceback():
-    code = (
-        "import sys\nfrom lorakit import cli\nsys.argv = ['lorakit', 'lab', '--folder', 'x']\ncli.copy_lessons = None\n"
-    )
-    run = python("-c", code + "cli.main()")
+    code = "import sys; from lorakit import cli, course; sys.argv = ['lorakit', 'lab', '--folder', 'x']"
+    run = python("-c", f"{code}; course.copy_lessons = None; cli.main()")
     assert run.returncode == 1
     assert run.stderr.startswith("Traceback (most recent call last):")
     assert run.stderr.endswith("TypeError: 'NoneType' object is not callable\n")
@@ -111,49 +108,13 @@ def tree(folder):
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_notebooks_and_solutions_are_copied_and_nothing_else(shipped, tmp_path):
-    said = cli.copy_lessons(shipped, tmp_path / "mine")
-    names = ("00_start_here.ipynb", "06_lora.ipynb", "solutions/06_lora.ipynb")
-    assert tree(tmp_path / "mine") == {name: f"new {name}" for name in names}
-    assert said == f"{tmp_path / 'mine'}: 3 notebooks copied, 0 that were there already kept as they are."
-
-
-def test_a_learners_files_are_kept(shipped, tmp_path):
-    mine = tmp_path / "mine"
-    (mine / "solutions").mkdir(parents=True)
-    kept = {"06_lora.ipynb": "my answer", "solutions/06_lora.ipynb": "my notes", "diary.txt": "mine"}
-    for name, text in kept.items():
-        (mine / name).write_text(text)
-    said = cli.copy_lessons(shipped, mine)
-    assert tree(mine) == {**kept, "00_start_here.ipynb": "new 00_start_here.ipynb"}
-    assert said.endswith("1 notebooks copied, 2 that were there already kept as they are.")
-    assert cli.copy_lessons(shipped, mine).endswith("0 notebooks copied, 3 that were there already kept as they are.")
-
-
-def test_a_link_of_the_learners_is_not_written_through(shipped, tmp_path):
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "06_lora.ipynb").symlink_to(tmp_path / "elsewhere.ipynb")
-    cli.copy_lessons(shipped, mine)
-    assert not (tmp_path / "elsewhere.ipynb").exists()
-
-
-def test_a_place_that_cannot_be_written_is_named(shipped, tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(LorakitError, match=r"could not be copied to .*mine \(Permission denied\): .*`--folder`"):
-        cli.copy_lessons(shipped, tmp_path / "mine")
-
-
 def jupyterlab_in(place):
     first = "--LabApp.default_url=/lab/tree/00_start_here.ipynb"
     return [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={place}", first]
 
 
 def test_from_a_wheel_lab_copies_then_opens_the_copy(shipped, jupyter, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "PACKAGE", shipped.parent)
+    monkeypatch.setattr(course, "PACKAGE", shipped.parent)
     monkeypatch.chdir(tmp_path)
     result = invoke("lab")
     place = tmp_path / "lorakit-lessons"
@@ -165,7 +126,7 @@ def test_from_a_wheel_lab_copies_then_opens_the_copy(shipped, jupyter, tmp_path,
 
 def test_in_a_clone_lab_opens_the_lessons_where_they_are(shipped, jupyter, tmp_path, monkeypatch):
     clone = shipped.parent.rename(tmp_path / "clone")
-    monkeypatch.setattr(cli, "PACKAGE", clone / "lorakit")
+    monkeypatch.setattr(course, "PACKAGE", clone / "lorakit")
     monkeypatch.chdir(tmp_path)
     result = invoke("lab", "--no-browser", "--", "--port", "9999")
     place = clone / "lessons"
@@ -176,7 +137,7 @@ def test_in_a_clone_lab_opens_the_lessons_where_they_are(shipped, jupyter, tmp_p
 
 def test_in_a_clone_a_folder_that_is_asked_for_is_filled(shipped, jupyter, tmp_path, monkeypatch):
     clone = shipped.parent.rename(tmp_path / "clone")
-    monkeypatch.setattr(cli, "PACKAGE", clone / "lorakit")
+    monkeypatch.setattr(course, "PACKAGE", clone / "lorakit")
     invoke("lab", "--folder", tmp_path / "mine")
     assert len(tree(tmp_path / "mine")) == 3
     assert f"--ServerApp.root_dir={tmp_path / 'mine'}" in jupyter[0]
@@ -194,6 +155,35 @@ def test_lab_without_jupyterlab_says_how_to_get_it(jupyter, monkeypatch):
 def test_lab_passes_jupyters_exit_code_on(monkeypatch, tmp_path):
     monkeypatch.setattr(cli, "_run", lambda command: 3)
     assert invoke("lab", "--folder", tmp_path).exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["06", "6", "06_lora", "06_lora.ipynb", "lorakit-lessons/06_lora.ipynb"])
+def test_reset_says_in_one_line_where_the_fresh_notebook_and_the_old_one_are(shipped, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(course, "PACKAGE", shipped.parent)
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "lorakit-lessons" / "06_lora.ipynb"
+    mine.parent.mkdir()
+    mine.write_text("my answer")
+    (mine.parent / "00_start_here.ipynb").write_text("mine")
+    result = invoke("reset", name)
+    (kept,) = mine.parent.glob("06_lora-*.ipynb")
+    place = Path("lorakit-lessons/06_lora.ipynb")
+    assert result.stdout == f"{place} is fresh again; yours is kept as {kept.name}\n"
+    assert (mine.read_text(), kept.read_text()) == ("new 06_lora.ipynb", "my answer")
+    mine.unlink()
+    assert invoke("reset", name).stdout == f"{place} is fresh; there was none before\n"
+    assert tree(mine.parent) == {
+        "00_start_here.ipynb": "mine",
+        "06_lora.ipynb": "new 06_lora.ipynb",
+        kept.name: "my answer",
+    }
+
+
+def test_reset_of_no_lesson_is_one_line(shipped, monkeypatch):
+    monkeypatch.setattr(course, "PACKAGE", shipped.parent)
+    result = invoke("reset", "13")
+    assert result.exit_code == 1
+    assert result.stderr == "lorakit: There is no lesson '13': choose from 00_start_here, 06_lora.\n"
 
 
 def answer(address):

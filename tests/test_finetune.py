@@ -19,6 +19,7 @@ from lorakit.finetune import (
     Evaluation,
     TrainConfig,
     add_adapters,
+    base_fingerprint,
     completion_loss,
     evaluate,
     finetune,
@@ -126,6 +127,27 @@ def test_adapters_that_do_not_fit_the_config_are_named(tiny, rows):
     adapted = add_adapters(model, config_of(r=4))
     with pytest.raises(LorakitError, match="adapters have r 4 and the config has 8"):
         finetune(config_of(), adapted, tokenizer, train=rows)
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_the_fingerprint_sees_all_of_the_base_and_none_of_the_adapter(method, tiny_folder):
+    model = add_adapters(base_of(method, tiny_folder)[0], config_of(method))
+    sealed = base_fingerprint(model)
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+    layer.lora_B["default"].weight.data.add_(1)
+    assert base_fingerprint(model) == sealed
+    weight = layer.base_layer.weight
+    parts = (
+        [weight.data]
+        if method == "lora"
+        else [weight.data, weight.quant_state.absmax, weight.quant_state.state2.absmax]
+    )
+    for part in [*parts, model.base_model.model.model.norm.weight.data]:
+        kept = part.clone()
+        part.view(-1)[0] += 1
+        assert base_fingerprint(model) != sealed
+        part.copy_(kept)
+    assert base_fingerprint(model) == sealed
 
 
 # ------------------------------------------------------------------------------------------------- the loss

@@ -4,6 +4,7 @@ Figures that stand still are plotly's: a function makes one, and the lesson show
 """
 
 from widgets.course_map import show_course_map
+from widgets.progress import progress
 from widgets.training import accuracy_figure, loss_figure
 
-__all__ = ["accuracy_figure", "loss_figure", "show_course_map"]
+__all__ = ["accuracy_figure", "loss_figure", "progress", "show_course_map"]

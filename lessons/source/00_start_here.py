@@ -11,6 +11,7 @@
 # - say what machine you have, and what the course will do on it;
 # - turn text into token ids, ids into logits, and logits into the next word;
 # - say how many weights the model has, and how many bytes they fill;
+# - do exercises, and have them checked as you go;
 # - ask the model for a verdict on a review, and score it on 100 of them: the starting line for lessons 07 and 10.
 
 # %% [markdown]
@@ -76,37 +77,100 @@ ids = tokenizer(text, return_tensors="pt").input_ids.to(model.device)
 # %% [markdown]
 # ## Tokens in, logits out
 #
-# Calling the model runs the whole function once. It answers with **logits**: for each position in the text, one raw
-# score for each token in the vocabulary.
+# The ids are a tensor. They come in a *batch*, since a model can read several texts at once; `shape` gives the sizes
+# of its axes, here 1 text of 5 tokens.
+
+# %%
+import torch
+
+ids.shape
+
+# %% [markdown]
+# Calling the model runs the whole function once. It answers with **logits**: for each text of the batch, at each
+# position in the text, one raw score for each token in the vocabulary.
+
+# %% [markdown]
+# ## How the exercises work
+#
+# Three exercises follow here, and a few in most lessons. Each is a small function to fill in: replace the `...`, run
+# the cell, then run the check below it. The check tries your function on inputs that it makes up afresh, and says
+# what it found. If something is not right yet, it names the likely mistake; change the function, run both cells, and
+# try again, as often as you like. Stuck? Put this into a new cell:
+#
+# ```python
+# from lorakit.checks import hint, solution
+#
+# hint("0.1")
+# ```
+#
+# `hint("0.1")` says a little more each time, and `solution("0.1")` shows an answer. Nothing after an exercise needs
+# yours, so you may also leave one for later and read on.
 
 # %% [markdown]
 # ### Exercise 0.1 · the shape of the answer
 #
-# *Easy, 2 minutes.* The batch holds 1 text of 5 tokens, and the vocabulary has 49,152 entries. Before you run the
-# model: what is the shape of its logits? Replace `None` by your prediction.
+# *Easy, 2 minutes.* A batch of texts comes in as `ids`, a tensor of shape `(B, T)`: B texts of T token ids each. The
+# vocabulary has `vocab_size` entries. Return the shape of the logits as a tuple of whole numbers. An example of a call:
+# `logits_shape(torch.zeros(3, 7), 100)`.
+
 
 # %% exercise="0.1" points=1
-# BEGIN SOLUTION
-# STUB my_shape = None  # for example (3, 4)
-my_shape = (1, 5, 49152)
-# END SOLUTION
+def logits_shape(ids, vocab_size):
+    """The shape of the logits for token ids of shape (B, T)."""
+    # BEGIN SOLUTION
+    texts, tokens = ids.shape
+    return (texts, tokens, vocab_size)
+    # END SOLUTION
+
 
 # %% [markdown]
-# Now run it, and compare.
+# The check tries batches and vocabularies of several sizes.
 
 # %% check="0.1"
-import torch
+from lorakit.checks.lesson00 import check_logits_shape
 
+check_logits_shape(logits_shape)
+
+# %% [markdown]
+# Now the model itself: 1 text of 5 tokens, and a vocabulary of 49,152 entries. **Predict** the shape, then run.
+
+# %%
 with torch.no_grad():  # we only look, so nothing needs to be kept for a backward pass
     logits = model(ids).logits
-print(
-    f"you predicted {my_shape}; the model answered with {tuple(logits.shape)}",
-    "✓" if my_shape == tuple(logits.shape) else "",
-)
+tuple(logits.shape)
 
 # %% [markdown]
 # The shape is (texts, tokens, vocabulary), or `(B, T, V)`. Only the last position matters for the next word: it has
-# read the whole text. `softmax` turns its 49,152 scores into probabilities that add up to 1.
+# read the whole text. `softmax` turns its 49,152 scores into probabilities: each is e to its score, divided by the
+# sum of these over the vocabulary, so that together they make 1.
+
+# %% [markdown]
+# ### Exercise 0.2 · how likely is the next token?
+#
+# *Medium, 5 minutes.* Given `logits` of shape `(B, T, V)`, return a tensor of shape `(B,)`: for each text, the
+# probability that the token `token_id` comes next, after the whole text. For example
+# `next_token_probability(torch.zeros(3, 7, 100), 42)` gives three equal numbers: which?
+
+
+# %% exercise="0.2" points=2
+def next_token_probability(logits, token_id):
+    """How likely `token_id` is to follow each whole text: logits (B, T, V) -> (B,)."""
+    # BEGIN SOLUTION
+    probabilities = logits[:, -1].softmax(dim=-1)  # (B, V)
+    return probabilities[:, token_id]
+    # END SOLUTION
+
+
+# %% [markdown]
+# The check uses three number formats: float32, float64, and bfloat16 with its 16 bits.
+
+# %% check="0.2"
+from lorakit.checks.lesson00 import check_next_token_probability
+
+check_next_token_probability(next_token_probability)
+
+# %% [markdown]
+# **Predict:** what does the model find likeliest after `The capital of France is`, and how sure is it?
 
 # %%
 probabilities = logits[0, -1].float().softmax(dim=-1)
@@ -131,29 +195,42 @@ print(f"embedding table      {embedding.numel():>12,}   ({embedding.numel() / to
 print(f"the {len(model.model.layers)} blocks        {sum(w.numel() for w in model.model.layers.parameters()):>12,}")
 
 # %% [markdown]
-# ### Exercise 0.2 · bytes
+# ### Exercise 0.3 · from weights to MiB
 #
-# *Easy, 2 minutes.* A float32 weight fills 4 bytes, a 16-bit one 2. How many MiB (1 MiB = 2²⁰ bytes) do this model's
-# weights fill in float32?
+# *Easy, 3 minutes.* A float32 weight has 32 bits, a 16-bit one has 16, and in lesson 10 a weight has 4. A byte is 8
+# bits, and 1 MiB is 2²⁰ bytes. How many MiB do `n_weights` weights of `bits` bits fill? For example
+# `weights_mib(5_000_000, 16)` gives a little more than 9.5.
 
-# %% exercise="0.2" points=1
-# BEGIN SOLUTION
-# STUB my_mib = None  # your number
-my_mib = total * 4 / 2**20
-# END SOLUTION
+
+# %% exercise="0.3" points=1
+def weights_mib(n_weights, bits):
+    """MiB that `n_weights` weights of `bits` bits each fill."""
+    # BEGIN SOLUTION
+    return n_weights * bits / 8 / 2**20
+    # END SOLUTION
+
 
 # %% [markdown]
-# The answer, from the tensors themselves:
+# The check takes 4, 8, 16 and 32 bits, and other numbers of weights.
 
-# %% check="0.2"
+# %% check="0.3"
+from lorakit.checks.lesson00 import check_weights_mib
+
+check_weights_mib(weights_mib)
+
+# %% [markdown]
+# **Predict** what this model's 134,515,008 weights fill, in the number format that `pick_device` named above. The
+# answer, from the tensors themselves:
+
+# %%
 from lorakit.models import weight_bytes
 
-print(f"you said {my_mib} in float32; here they fill {weight_bytes(model) / 2**20:.1f} MiB, in {str(model.dtype)[6:]}")
+f"{weight_bytes(model) / 2**20:.1f} MiB, in {str(model.dtype)[6:]}"
 
 # %% [markdown]
-# On an NVIDIA GPU you see half as much, since the weights take 16 bits there. The same arithmetic for a model of 8
-# billion weights gives 15 GiB in 16 bits: this is the number that QLoRA goes after, and lesson 11 accounts for the
-# rest.
+# In float32 that is 513.1 MiB; on an NVIDIA GPU you see half as much, since the weights take 16 bits there. The same
+# arithmetic for a model of 8 billion weights gives 15 GiB in 16 bits: this is the number that QLoRA goes after, and
+# lesson 11 accounts for the rest.
 
 # %% [markdown]
 # ## A first task: is this review good or bad?
@@ -242,6 +319,16 @@ fitting or "no NVIDIA GPU here: stay with this one"
 # %% [markdown]
 # To use one of them, start Jupyter with the environment variable `LORAKIT_MODEL` set to its name, or put
 # `import os; os.environ["LORAKIT_MODEL"] = "…"` into a lesson's first cell. A folder with a model in it works too.
+
+# %% [markdown]
+# ## How far you are
+#
+# The course remembers which checks you have passed. This picture shows them; run it at the end of any lesson.
+
+# %% tags=["private-output"]
+from widgets import progress
+
+progress()
 
 # %% [markdown]
 # ## In this lesson

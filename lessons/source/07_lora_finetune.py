@@ -80,8 +80,7 @@ config
 # %% [markdown]
 # ## The data
 #
-# A row is a prompt, and the completion to be learned after it. The loss counts the completion alone: we do not want
-# the model to learn to *write* reviews. Two rows to look at:
+# A row is a prompt, and the completion to be learned after it. Two rows to look at:
 
 # %% tags=["private-output"]
 from lorakit.data import split_reviews
@@ -102,23 +101,44 @@ f"{len(train):,} to train on, {len(held_out):,} held out; a run of {config.steps
 # %% [markdown]
 # ## Count before you train
 #
-# ### Exercise 7.1 · how many weights does LoRA add?
-#
-# *Medium, 5 minutes.* The model has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to
-# 192 (9 query heads, but only 3 value heads, of 64 numbers each). At rank `config.r`, how many weights do the A's and
-# B's have together?
-
-# %% exercise="7.1" points=2
-# BEGIN SOLUTION
-# STUB my_count = None  # an expression in config.r
-my_count = 30 * config.r * ((576 + 576) + (576 + 192))
-# END SOLUTION
+# A matrix of `d_in` times `d_out` weights gets two thin ones beside it, A and B. How much is that? Three exercises are
+# in this lesson, and they work as in lesson 00: fill in the function, run its cell and the check below it.
+# `hint("7.1")` gives one more hint each time, `solution("7.1")` shows an answer (both with
+# `from lorakit.checks import hint, solution`).
 
 # %% [markdown]
-# The course's `add_adapters` is the same `get_peft_model` with a check of the names before it and a fixed seed for A.
-# (On another model than the course's default, the count differs: its layers have other sizes.)
+# ### Exercise 7.1 · how many weights does LoRA add?
+#
+# *Medium, 5 minutes.* LoRA goes beside several linear layers, and `shapes` lists the `(in_features, out_features)` of
+# each. At rank `r`, how many weights do all the A's and B's have together? For example
+# `adapter_weights(2, [(10, 20), (30, 5)])` gives one whole number. The shapes of A and B stand under the formula at the
+# top.
+
+
+# %% exercise="7.1" points=2
+def adapter_weights(r, shapes):
+    """How many weights the adapters have, for layers of (in_features, out_features)."""
+    # BEGIN SOLUTION
+    return sum(r * (inputs + outputs) for inputs, outputs in shapes)
+    # END SOLUTION
+
+
+# %% [markdown]
+# The check makes up ranks and lists of layers.
 
 # %% check="7.1"
+from lorakit.checks.lesson07 import check_adapter_weights
+
+check_adapter_weights(adapter_weights)
+
+# %% [markdown]
+# **Predict** for this model. It has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to 192
+# (9 query heads, but only 3 value heads, of 64 numbers each). How many weights are that at `config.r`?
+#
+# Then let peft count. The course's `add_adapters` is the same `get_peft_model` with a check of the names before it and
+# a fixed seed for A.
+
+# %%
 from lorakit.finetune import add_adapters
 from lorakit.models import load_model
 
@@ -128,14 +148,12 @@ with torch.no_grad():
     logits_before = base(ids).logits
 model = add_adapters(base, config)
 trainable, everything = model.get_nb_trainable_parameters()
-print(
-    f"you predicted {my_count}; peft trains {trainable:,} of {everything:,} ({trainable / everything:.2%})",
-    "✓" if my_count == trainable else "",
-)
+f"peft trains {trainable:,} of {everything:,} ({trainable / everything:.2%})"
 
 # %% [markdown]
 # A matrix of rank r between `d_in` and `d_out` costs `r * (d_in + d_out)` weights, where the full matrix has
-# `d_in * d_out`. For `q_proj` that is 9,216 against 331,776.
+# `d_in * d_out`. For `q_proj` that is 9,216 against 331,776. (On another model than the course's default, the count
+# differs: its layers have other sizes.)
 
 # %% [markdown]
 # ## Nothing has changed yet
@@ -152,17 +170,79 @@ f"largest difference in any of the {logits_before.numel():,} logits: {difference
 # know.
 
 # %% [markdown]
-# ## Can it learn?
+# ## What the loss counts
 #
-# A fine-tune can go through all its steps, print its progress, and train nothing, because somewhere between the loss
-# and the adapters the gradient was lost. It costs a second to look. One batch forward and backward, then the size of
-# the gradient at `lora_B` in the first and in the last adapted layer.
+# The loss counts the completion alone: we do not want the model to learn to *write* reviews. `collate` makes a batch
+# of rows, padded to one length, and beside the ids it keeps `labels`. Here are the last five of each row:
 
 # %%
 from lorakit.data import collate, encode
-from lorakit.finetune import completion_loss, require_gradients
 
 batch = collate(encode(train[:4], tokenizer), tokenizer.pad_token_id)
+batch["labels"][:, -5:]
+
+# %% [markdown]
+# A label is the id of the token that stands there, if it is to be learned, and -100 wherever the prompt or padding
+# stands: "counts for nothing". Here a completion is one token, ` positive` or ` negative`; other data have longer
+# ones, and padding may stand on either side.
+
+# %% [markdown]
+# ### Exercise 7.2 · the loss of the completion
+#
+# *Hard, 10 minutes.* The loss is the mean of −ln p over all labelled tokens of the batch, where p is the probability
+# that the model gave to that token *before* it read it. Recall lesson 00: the logits at a position are about the token
+# that comes **next**. Given `logits` of shape `(B, T, V)` and `labels` of shape `(B, T)`, return the loss. For example
+# `loss_of_completion(torch.zeros(2, 4, 10), torch.tensor([[-100, -100, 3, 7], [-100, -100, -100, 5]]))` gives one
+# number, the mean over three tokens.
+
+
+# %% exercise="7.2" points=3
+def loss_of_completion(logits, labels):
+    """Mean of -ln p over the labelled tokens: logits (B, T, V), labels (B, T) with -100 where nothing counts."""
+    # BEGIN SOLUTION
+    log_p = logits[:, :-1].log_softmax(dim=-1)  # position t is about token t + 1
+    wanted = labels[:, 1:]
+    learned = wanted != -100
+    return -log_p[learned, wanted[learned]].mean()
+    # END SOLUTION
+
+
+# %% [markdown]
+# The check makes up completions of several lengths, with padding on both sides, in three number formats.
+
+# %% check="7.2"
+from lorakit.checks.lesson07 import check_loss_of_completion
+
+check_loss_of_completion(loss_of_completion)
+
+# %% [markdown]
+# Now the real batch, on the model that has learned nothing yet. The course's `completion_loss` adds up −ln p;
+# transformers gives the mean, and shifts the labels itself. **Predict:** will they agree, once the sum is divided by
+# its number of tokens? And is this loss above or below that of guessing among 49,152 tokens, ln 49,152 = 10.8?
+
+# %%
+from lorakit.finetune import completion_loss
+
+with torch.no_grad():
+    ours = completion_loss(model, batch).item() / (batch["labels"] != -100).sum().item()
+    theirs = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).loss.item()
+f"ours {ours:.4f}, transformers' {theirs:.4f}"
+
+# %% [markdown]
+# They agree. Ours is faster, since it computes the logits of the few positions that count, and of no others. The
+# model does better than guessing: it knows English. But it hardly expects a bare verdict here, and this number is what
+# training will lower.
+
+# %% [markdown]
+# ## Can it learn?
+#
+# A fine-tune can go through all its steps, print its progress, and train nothing, because somewhere between the loss
+# and the adapters the gradient was lost. It costs a second to look. That batch forward and backward, then the size of
+# the gradient at `lora_B` in the first and in the last adapted layer.
+
+# %%
+from lorakit.finetune import require_gradients
+
 completion_loss(model.train(), batch).backward()
 norms = require_gradients(model)
 model.zero_grad()
@@ -177,22 +257,23 @@ norms
 # %% [markdown]
 # ## A seal on the base
 #
-# To prove later that W was left alone, take a fingerprint of all its bytes now.
+# To prove later that W was left alone, take a fingerprint of all its bytes now. (This is
+# `lorakit.finetune.base_fingerprint`; lesson 10 uses it from there.)
 
 # %%
 import hashlib
 
 
-def fingerprint(model):
+def base_fingerprint(model):
     """One hash of every weight that is not trained."""
     seal = hashlib.sha256()
-    for name, weight in model.named_parameters():
+    for name, tensor in model.state_dict().items():
         if "lora_" not in name:
-            seal.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+            seal.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return seal.hexdigest()[:16]
 
 
-sealed = fingerprint(model)
+sealed = base_fingerprint(model)
 sealed
 
 # %% [markdown]
@@ -246,7 +327,7 @@ f"{history.seconds:.0f} s of training, {speed}, peak memory {history.peak_memory
 # ### The base, bit for bit
 
 # %%
-now = fingerprint(model)
+now = base_fingerprint(model)
 f"sealed before {sealed}, after training {now}: {'equal' if now == sealed else 'CHANGED'}"
 
 # %% [markdown]
@@ -265,6 +346,36 @@ with torch.no_grad():
 # everywhere. Lesson 08 measures what that costs.
 
 # %% [markdown]
+# ### Exercise 7.3 · mended and broken
+#
+# *Easy, 5 minutes.* An accuracy hides what happened to the single sentences. `truth`, `before` and `after` are lists
+# of words: what people said of each sentence, the model's verdict before training, and its verdict after. Return two
+# numbers: how many verdicts were **mended** (wrong before, right after) and how many **broken** (right before, wrong
+# after). There may be more than two words. For example
+# `mended_and_broken(["good", "bad", "dull"], ["bad", "bad", "bad"], ["good", "dull", "good"])` gives a pair; count by
+# hand which.
+
+
+# %% exercise="7.3" points=2
+def mended_and_broken(truth, before, after):
+    """How many verdicts became right, and how many became wrong: a pair of whole numbers."""
+    # BEGIN SOLUTION
+    rows = list(zip(truth, before, after, strict=True))
+    mended = sum(first != word and second == word for word, first, second in rows)
+    broken = sum(first == word and second != word for word, first, second in rows)
+    return mended, broken
+    # END SOLUTION
+
+
+# %% [markdown]
+# The check uses four words, so that a verdict can also go from one wrong word to another.
+
+# %% check="7.3"
+from lorakit.checks.lesson07 import check_mended_and_broken
+
+check_mended_and_broken(mended_and_broken)
+
+# %% [markdown]
 # ### Verdicts that flipped
 #
 # Numbers hide the sentences. Here are some that the untaught model got wrong and the taught one right, and some the
@@ -278,26 +389,28 @@ broken = [row["prompt"] for row, before, after in flipped if before == row["comp
 print(f"{len(mended)} mended, {len(broken)} broken\n", *mended[:4], "--- broken:", *broken[:3], sep="\n")
 
 # %% [markdown]
-# Only the flipped sentences tell before from after: were the training useless, as many would be broken as mended. Are
-# they? Read the broken ones too: are all of them really wrong, or are some of the human ratings hard to agree with?
+# Read the broken ones: are all of them really wrong, or are some of the human ratings hard to agree with?
+#
+# Only the flipped sentences tell before from after. Were the training useless, each of them would be mended or broken
+# by chance, as a coin falls. **Would a coin explain it?** Guess first; then compute how likely a coin is to fall on
+# "mended" at least that often.
+
+# %%
+flips = len(mended) + len(broken)
+p = sum(math.comb(flips, k) for k in range(len(mended), flips + 1)) / 2**flips
+f"{len(mended)} of {flips} flips mended: a coin does as well with probability {p:.2g}"
+
+# %% [markdown]
+# This is the sign test. It is sharper than two intervals held side by side, since it leaves out all the sentences on
+# which nothing changed.
 
 # %% [markdown]
 # ## Take it with you
 #
-# ### Exercise 7.2 · the size of the file
-#
-# *Easy, 2 minutes.* peft keeps adapters in float32, 4 bytes a weight. How many bytes will the saved adapter fill?
+# **Predict:** peft keeps adapters in float32, 4 bytes a weight. You know how many weights they have. How many bytes
+# will the saved adapter fill? Save it as peft saves adapters, into a fresh folder, and look.
 
-# %% exercise="7.2" points=1
-# BEGIN SOLUTION
-# STUB my_bytes = None  # from `trainable`
-my_bytes = trainable * 4
-# END SOLUTION
-
-# %% [markdown]
-# Save it as peft saves adapters, into a fresh folder, and look.
-
-# %% check="7.2"
+# %%
 import tempfile
 from pathlib import Path
 
@@ -305,12 +418,12 @@ folder = Path(tempfile.mkdtemp()) / "adapter"
 model.save_pretrained(folder)
 size = (folder / "adapter_model.safetensors").stat().st_size
 share = size / (4 * (everything - trainable))
-print(f"you predicted {my_bytes}; the file has {size:,} bytes, {share:.2%} of the base in float32")
+f"{trainable:,} weights; the file has {size:,} bytes, {share:.2%} of the base in float32"
 
 # %% [markdown]
-# What is on top are the names and shapes of the tensors. Hand on the whole folder: rank, alpha and targets stand in
-# `adapter_config.json` beside the weights, and whoever has the same base can load it. Plain peft does, with no word
-# of this course:
+# What is on top of four bytes a weight are the names and shapes of the tensors. Hand on the whole folder: rank, alpha
+# and targets stand in `adapter_config.json` beside the weights, and whoever has the same base can load it. Plain peft
+# does, with no word of this course:
 
 # %%
 from peft import PeftModel
@@ -368,6 +481,16 @@ result = trainer.train()
 # %%
 theirs = result.metrics["train_runtime"] / 3
 f"Trainer {theirs:.2f} s a step, our loop {history.seconds / len(history.losses):.2f} s a step"
+
+# %% [markdown]
+# ## How far you are
+#
+# What you have solved so far, in this lesson and the others:
+
+# %% tags=["private-output"]
+from widgets import progress
+
+progress()
 
 # %% [markdown]
 # ## In this lesson

@@ -111,45 +111,98 @@ by_elements = sum(weight.numel() for weight in base.parameters())
 f"elements of all tensors {by_elements:,}; weights {base.num_parameters():,}"
 
 # %% [markdown]
-# ### Exercise 10.1 · every bit of a quantised layer
+# ## Every bit of a quantised layer
 #
-# *Medium, 8 minutes.* The 210 linear layers hold 106,168,320 weights. Each has a 4-bit code. Each block of 64 weights
-# has one scale, and double quantisation keeps it in 8 bits. Each 256 of these scales share one float32 (32 bits). How
-# many **bits a weight** is that, and how many bytes for all of them?
+# A code alone says little: it is a level of the code book, and each block of weights has a **scale** by which the
+# levels are multiplied. So the scales must be kept too. Two exercises work out what that costs. They work as in lesson
+# 00: fill in the function, run its cell and the check below it. `hint("10.1")` gives one more hint each time,
+# `solution("10.1")` shows an answer (both with `from lorakit.checks import hint, solution`).
+
+# %% [markdown]
+# ### Exercise 10.1 · the bits of a weight
+#
+# *Medium, 5 minutes.* Each weight has a 4-bit code. Each block of `block_size` weights has one scale. Without double
+# quantisation the scale is a float32, of 32 bits. With it (`double_quant`) the scale itself is kept as an 8-bit code,
+# and 256 of these scales share one float32. How many **bits** does one weight take, with its share of all that? Take
+# every block to be full. For example `bits_per_weight(64, True)` gives a number between 4 and 5.
+
 
 # %% exercise="10.1" points=2
-layers = [module for module in base.model.layers.modules() if hasattr(module, "in_features")]
-linear_weights = sum(layer.in_features * layer.out_features for layer in layers)
-# BEGIN SOLUTION
-# STUB my_bits = None  # a sum of three terms
-# STUB my_bytes = None  # from my_bits and linear_weights
-my_bits = 4 + 8 / 64 + 32 / (64 * 256)
-my_bytes = linear_weights * my_bits / 8
-# END SOLUTION
+def bits_per_weight(block_size, double_quant):
+    """Bits that a 4-bit weight takes, with its share of the scales (and of their scales, with double_quant)."""
+    # BEGIN SOLUTION
+    if double_quant:
+        return 4 + 8 / block_size + 32 / (256 * block_size)
+    return 4 + 32 / block_size
+    # END SOLUTION
+
 
 # %% [markdown]
-# Now the tensors themselves: codes, 8-bit scales, and the float32 scales of the scales.
+# The check tries several block sizes, each with and without double quantisation.
 
 # %% check="10.1"
-from bitsandbytes.nn import Linear4bit
+from lorakit.checks.lesson10 import check_bits_per_weight
 
-codes = scales = scales_of_scales = 0
-for layer in base.modules():
-    if isinstance(layer, Linear4bit):
-        state = layer.weight.quant_state
-        codes += layer.weight.nbytes
-        scales += state.absmax.nbytes
-        scales_of_scales += state.state2.absmax.nbytes if state.nested else 0
-found = codes + scales + scales_of_scales
-print(f"you predicted {my_bits} bits and {my_bytes} bytes")
-print(
-    f"found {found * 8 / linear_weights:.4f} bits a weight: "
-    f"{codes:,} + {scales:,} + {scales_of_scales:,} = {found:,} bytes"
-)
+check_bits_per_weight(bits_per_weight)
 
 # %% [markdown]
-# Off by 240 bytes? The last block of scales of a layer is not full: 576 x 576 weights have 5,184 scales, 20.25 blocks
-# of 256, so 21. Not counted are one offset and two small look-up tables a layer, 1,092 bytes each time.
+# ### Exercise 10.2 · the bytes of a layer
+#
+# *Hard, 10 minutes.* An average is not yet what is stored. bitsandbytes writes all weights of a layer into one long
+# line, row after row, and cuts it into blocks of 64. The scales it cuts into groups of 256. Whatever is left over at
+# an end is stored as well: a block that is not full has a whole scale. Two codes share a byte. How many bytes do codes
+# and scales of a layer fill, and with `double_quant` the scales of the scales? For example `layer_bytes(100, 30, True)`
+# gives a whole number.
+
+# %% exercise="10.2" points=3
+from math import ceil
+
+
+def layer_bytes(in_features, out_features, double_quant):
+    """Bytes of a 4-bit layer's codes and scales, at blocks of 64."""
+    # BEGIN SOLUTION
+    weights = in_features * out_features
+    codes = ceil(weights / 2)
+    scales = ceil(weights / 64)
+    if double_quant:
+        return codes + scales + 4 * ceil(scales / 256)
+    return codes + 4 * scales
+    # END SOLUTION
+
+
+# %% [markdown]
+# The check makes layers that end in the middle of a block, has bitsandbytes quantise them, and compares the bytes.
+
+# %% check="10.2"
+from lorakit.checks.lesson10 import check_layer_bytes
+
+check_layer_bytes(layer_bytes)
+
+# %% [markdown]
+# Now the whole base. **Predict:** its 210 linear layers hold 106,168,320 weights, in blocks of 64, with double
+# quantisation. How many bits a weight, and how many bytes? Then count the tensors themselves: codes, 8-bit scales, and
+# the float32 scales of the scales.
+
+# %%
+from bitsandbytes.nn import Linear4bit
+
+layers = [module for module in base.modules() if isinstance(module, Linear4bit)]
+weights = sum(layer.in_features * layer.out_features for layer in layers)
+states = [layer.weight.quant_state for layer in layers]
+parts = {
+    "codes": sum(layer.weight.nbytes for layer in layers),
+    "scales": sum(state.absmax.nbytes for state in states),
+    "scales of the scales": sum(state.state2.absmax.nbytes for state in states if state.nested),
+}
+found = sum(parts.values())
+for name, size in parts.items():
+    print(f"{name:20} {size:>12,} bytes")
+print(f"{'together':20} {found:>12,} bytes, or {found * 8 / weights:.4f} bits a weight")
+
+# %% [markdown]
+# The average of 10.1 misses 240 of these bytes. The last group of scales of a layer may not be full: 576 x 576 weights
+# have 5,184 scales, 20.25 groups of 256, so 21. 10.2 finds each of them. Not counted are one offset and two small
+# look-up tables a layer, 1,092 bytes each time.
 #
 # 4.127 bits a weight against 16 is a factor of 3.88: this is where "three to four times less memory" comes from. It is
 # true of the quantised weights. What a whole training run saves is another question, which lesson 11 answers byte by
@@ -194,21 +247,14 @@ norms
 
 # %% [markdown]
 # ## A seal on the codes
+#
+# Lesson 07's fingerprint is `lorakit.finetune.base_fingerprint`. It hashes whatever the model keeps and does not
+# train: here codes, scales, scales of scales, norms and embeddings.
 
 # %%
-import hashlib
+from lorakit.finetune import base_fingerprint
 
-
-def fingerprint(model):
-    """One hash of all that is not trained: codes, scales, scales of scales, norms, embeddings."""
-    seal = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        if "lora_" not in name:
-            seal.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return seal.hexdigest()[:16]
-
-
-sealed = fingerprint(model)
+sealed = base_fingerprint(model)
 sealed
 
 # %% [markdown]
@@ -261,7 +307,8 @@ f"{history.seconds:.0f} s of training, {speed}, peak memory {history.peak_memory
 # ## What changed, and what did not
 
 # %%
-f"codes sealed before {sealed}, after {fingerprint(model)}: " + ("equal" if fingerprint(model) == sealed else "CHANGED")
+now = base_fingerprint(model)
+f"codes sealed before {sealed}, after {now}: {'equal' if now == sealed else 'CHANGED'}"
 
 # %% [markdown]
 # Not one code, scale, norm or embedding moved. Here are verdicts that flipped:
@@ -329,6 +376,16 @@ f"{moved}; the adapter had moved them by {learned.std():.2f} (std)"
 # Hold the first number against the last: the second rounding adds an error to what was trained. Keep the adapter
 # beside the 4-bit base; or dequantise the base, add B A, and keep the result in 16 or 32 bits, which is closest to
 # what was trained. Lesson 08 comes back to it.
+
+# %% [markdown]
+# ## How far you are
+#
+# What you have solved so far, in this lesson and the others:
+
+# %% tags=["private-output"]
+from widgets import progress
+
+progress()
 
 # %% [markdown]
 # ## In this lesson

@@ -3,7 +3,7 @@
 `loop` is the place to start reading.
 """
 
-from lorakit.finetune.adapters import add_adapters, lora_b_gradients, require_gradients
+from lorakit.finetune.adapters import add_adapters, base_fingerprint, lora_b_gradients, require_gradients
 from lorakit.finetune.config import METHODS, SCHEDULES, TrainConfig
 from lorakit.finetune.evaluation import Evaluation, completion_logits, completion_loss, evaluate, wilson_interval
 from lorakit.finetune.loop import QUICK_EVALUATION, History, Step, finetune, learning_rate_at
@@ -17,6 +17,7 @@ __all__ = [
     "Step",
     "TrainConfig",
     "add_adapters",
+    "base_fingerprint",
     "completion_logits",
     "completion_loss",
     "evaluate",

@@ -1,5 +1,6 @@
 """Adapters beside the layers of a frozen model, by peft (Hu et al. 2021), and the guard of their gradients."""
 
+import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -58,6 +59,15 @@ def _check_target_modules(model: PreTrainedModel, names: Sequence[str]) -> None:
             raise LorakitError(
                 f"target module {wanted!r} is not in this model: its linear layers are {', '.join(has)}."
             )
+
+
+def base_fingerprint(model: torch.nn.Module) -> str:
+    """One hash of all that is not trained: weights, codes with their scales, norms, embeddings. Built in lesson 07."""
+    seal = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if "lora_" not in name:
+            seal.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return seal.hexdigest()[:16]
 
 
 def lora_b_gradients(model: PeftModel) -> dict[str, float]:

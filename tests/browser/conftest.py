@@ -44,7 +44,8 @@ def lab(tmp_path):
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={port}"]
     command += [f"--ServerApp.root_dir={tmp_path}", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
-    environment = {**os.environ, "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / ".workspaces")}
+    own = {"JUPYTERLAB_WORKSPACES_DIR": ".workspaces", "LORAKIT_DATA": "data"}  # nothing of the user's is touched
+    environment = os.environ | {name: str(tmp_path / folder) for name, folder in own.items()}
     log = (tmp_path / "lab.log").open("w")
     server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     base = f"http://127.0.0.1:{port}"

@@ -1,0 +1,246 @@
+"""What every check does: the answer is tried, all it says is captured, and one line or one CheckFailed comes out."""
+
+import contextlib
+import dis
+import functools
+import inspect
+import io
+import linecache
+import logging
+import math
+import random
+import secrets
+import textwrap
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+from lorakit.checks.progress import record_progress
+
+SHOWN = 400
+"""At most so many characters of what an answer printed, or of a value, are shown."""
+
+
+class CheckFailed(AssertionError):
+    """An answer that is not right yet; the message names the likely mistake and the value seen, never the answer."""
+
+    exercise: str | None = None
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the message, and not the check's own lines."""
+        hint = f'\n\nfrom lorakit.checks import hint; hint("{self.exercise}")  # gives a hint'
+        return textwrap.dedent(f"Exercise {self.exercise}: not yet.\n\n{self}{hint}").split("\n")
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What the checks know of an exercise."""
+
+    number: str
+    hints: Sequence[str]
+    check: Callable[..., None]
+
+
+EXERCISES: dict[str, Exercise] = {}
+"""Every exercise whose lesson's checks were imported, by number."""
+
+seal = ""
+"""Ends the line of a correct answer. A grader sets one that no answer can know."""
+
+
+def check(exercise: str, *hints: str) -> Callable[[Callable[["Answer", random.Random], None]], Callable[..., None]]:
+    """Make a check of a function that tries an answer: `body(answer, draw)`, all of whose chance comes from `draw`.
+
+    The check is called with the learner's function, and with a `seed` where its trials are to be repeated. It prints
+    one line, "correct" or "not attempted yet", or raises CheckFailed.
+    """
+
+    def make(body: Callable[["Answer", random.Random], None]) -> Callable[..., None]:
+        @functools.wraps(body)
+        def run(answer: Any, *, seed: int | None = None) -> None:
+            if is_stub(answer):
+                print(f"Exercise {exercise}: not attempted yet. Fill in the cell above, run it, then run this again.")
+                return
+            with captured() as said:
+                try:
+                    body(Answer(answer), random.Random(secrets.randbits(32) if seed is None else seed))
+                    failure = None
+                except CheckFailed as error:
+                    failure = error
+            if failure is not None:
+                record_progress(exercise, "incorrect")
+                words = said.getvalue().strip()
+                failure.args = (f"{failure}\nYour code said: {words[:SHOWN]}",) if words else failure.args
+                failure.exercise = exercise
+                raise failure.with_traceback(None)
+            record_progress(exercise, "correct")
+            print(f"Exercise {exercise}: correct.{seal}")
+
+        run.__signature__ = inspect.Signature.from_callable(lambda answer, *, seed=None: None)
+        EXERCISES[exercise] = Exercise(exercise, hints, run)
+        return run
+
+    return make
+
+
+def is_stub(answer: Any) -> bool:
+    """Whether an answer is still the stub: no value, or a function that does nothing (`...` or `pass`)."""
+
+    def stub() -> None: ...
+
+    code = getattr(answer, "__code__", None)
+    if code is None:
+        return answer is None or answer is Ellipsis
+    return _instructions(code) == _instructions(stub.__code__)
+
+
+def _instructions(code: CodeType) -> list[tuple[str, Any]]:
+    return [(instruction.opname, instruction.argval) for instruction in dis.get_instructions(code)]
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[io.StringIO]:
+    """What is printed, warned or logged goes into the buffer: a debug print in a correct answer costs nothing."""
+    said = io.StringIO()
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # a handler keeps the stderr that it was made with, so it cannot be redirected
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
+            warnings.simplefilter("always")
+            yield said
+    finally:
+        logging.disable(before)
+
+
+@dataclass
+class Answer:
+    """What a learner gave: a function, to be called with copies of its arguments, or a plain `value`."""
+
+    value: Any
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the function.
+
+        Raises:
+            CheckFailed: it is no function, it raised an error, or it returned nothing.
+        """
+        if not callable(self.value):
+            raise CheckFailed(f"A function is wanted here, and this is {describe(self.value)}.")
+        try:
+            returned = self.value(*deepcopy(arguments))
+        except (Exception, SystemExit) as error:
+            given = ", ".join(map(describe, arguments))
+            name = type(error).__name__
+            raise CheckFailed(f"Your function, given {given}, raised {name}: {error}{self._line(error)}") from None
+        if returned is None or returned is Ellipsis:
+            raise CheckFailed(f"Your function returned {returned}: does every way through it end in `return …`?")
+        return returned
+
+    def _line(self, error: BaseException) -> str:
+        """The learner's own line that an error came from."""
+        file = getattr(getattr(self.value, "__code__", None), "co_filename", None)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        return f"\nIn line {lines[-1]}: {linecache.getline(file, lines[-1]).strip()}" if lines else ""
+
+
+@dataclass
+class Trial:
+    """One call of an answer."""
+
+    given: str
+    """The arguments, in words."""
+    seen: Any
+    """What the answer returned."""
+    expected: Any
+    mistakes: dict[str, Any] = field(default_factory=dict)
+    """What each likely mistake would have returned, by the sentence that names it, likeliest first."""
+
+
+def judge(trials: Sequence[Trial], wanted: str) -> None:
+    """Compare what was returned with what was expected.
+
+    Args:
+        wanted: in words, what the function is to return.
+
+    Raises:
+        CheckFailed: with the sentence of the mistake that explains all that is wrong, if one does.
+    """
+    wrong = [trial for trial in trials if not same(trial.seen, trial.expected)]
+    if not wrong:
+        return
+    seen = f"For {wrong[0].given} you returned {describe(wrong[0].seen)}."
+    if len(trials) > 1 and all(same(trial.seen, trials[0].seen) for trial in trials):
+        raise CheckFailed(f"Your function returns the same for every input: compute it from the arguments.\n{seen}")
+    for sentence, value in wrong[0].mistakes.items():
+        if same(wrong[0].seen, value) and all(same(trial.seen, trial.mistakes.get(sentence)) for trial in wrong):
+            raise CheckFailed(f"{sentence}\n{seen}")
+    right = (
+        f" (It was right in {len(trials) - len(wrong)} of {len(trials)} trials.)" if len(wrong) < len(trials) else ""
+    )
+    raise CheckFailed(f"Not right yet: {wanted} is wanted.\n{seen}{right}")
+
+
+def same(seen: Any, expected: Any) -> bool:
+    """Whether two values agree: whole numbers exactly, others to 1e-5, tensors in shape and by their dtype."""
+    if hasattr(expected, "shape"):
+        return _same_tensor(seen, expected)
+    if isinstance(expected, float | int) and not isinstance(expected, bool):
+        number = as_number(seen)
+        return number is not None and _near(number, expected, 1e-5 if isinstance(expected, float) else 0.0)
+    if isinstance(expected, tuple | list):
+        return (
+            isinstance(seen, tuple | list)
+            and len(seen) == len(expected)
+            and all(same(one, other) for one, other in zip(seen, expected, strict=True))
+        )
+    try:
+        return type(seen) is type(expected) and bool(seen == expected)
+    except Exception:  # what a learner returns may refuse to be compared, as two dicts of tensors do
+        return False
+
+
+def _same_tensor(seen: Any, expected: Any) -> bool:
+    import torch
+
+    if not isinstance(seen, torch.Tensor) or seen.shape != expected.shape:
+        return False
+    tolerance = 2e-2 if torch.bfloat16 in (seen.dtype, expected.dtype) else 1e-4
+    pairs = zip(seen.flatten().tolist(), expected.flatten().tolist(), strict=True)
+    return all(_near(one, other, tolerance) for one, other in pairs)
+
+
+def _near(seen: float, expected: float, tolerance: float) -> bool:
+    # Plain arithmetic: no function that an answer could have replaced decides whether it is right.
+    return abs(seen - expected) <= tolerance * (abs(expected) + tolerance)
+
+
+def as_number(value: Any) -> float | None:
+    """A number, or a tensor or array that holds just one; None for anything else."""
+    if isinstance(value, bool | str) or getattr(value, "ndim", 0) or isinstance(value, complex):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
+
+
+def describe(value: Any) -> str:
+    """A value in a few words: a large tensor as its shape and dtype."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
+        if math.prod(shape) > 8:
+            return f"a tensor of shape {shape}, {dtype}"
+        numbers = value.tolist()
+        return f"tensor({_rounded(numbers)}, {dtype})"
+    text = repr(_rounded(value))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return type(value)(map(_rounded, value)) if type(value) in (list, tuple) else value

@@ -1,0 +1,11 @@
+"""`lorakit grade`: a learner's answers, run in a fresh copy of the solved lesson. Start reading at `grade`.
+
+submission   the answers in a learner's notebook, however it was mauled
+needs        which cells of the lesson an answer and its check need
+graded_copy  the notebook that is run
+plugin       the one module that knows nbval: runs the copy, cell by cell, and records what came of each
+sandbox      a process group with a time limit, a memory cap and no network
+grade        puts these together, and decides each exercise
+report       the table, JSON and CSV
+classroom    a folder of many learners' notebooks, side by side
+"""

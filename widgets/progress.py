@@ -1,0 +1,161 @@
+"""How far the learner is: a row for each lesson, a mark for each exercise, and the points earned."""
+
+import base64
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from IPython.display import HTML
+
+from lorakit import course
+from lorakit.checks.progress import progress_folder, read_progress
+from widgets.style import BLUE, GREEN, GREY, ORANGE
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+STATES = {"correct": "correct", "incorrect": "tried"}
+"""What is said of an exercise, by the outcome that was recorded; of any other it is "not tried"."""
+
+# Each state has its own shape, drawn and not typed: not every font has a tick.
+MARKS = {
+    "correct": f'<rect width="22" height="22" rx="5" fill="{GREEN}"/><path d="M5.5 11.5 9.5 15.5 16.5 7" fill="none" '
+    'stroke="#fff" stroke-width="2.8" stroke-linecap="round" stroke-linejoin="round"/>',
+    "tried": f'<rect x="1" y="1" width="20" height="20" rx="4" fill="#fdf1e2" stroke="{ORANGE}" stroke-width="2"/>'
+    f'<circle cx="11" cy="11" r="4.5" fill="{ORANGE}"/>',
+    "not tried": f'<rect x="1" y="1" width="20" height="20" rx="4" fill="#fff" stroke="{GREY}" stroke-width="1.6"/>',
+}
+WIDTH, MARGIN, ROW = 820, 24, 40
+MARKS_AT, MARK_STEP, MARKS_A_LINE = 380, 76, 4
+LONGEST_TITLE = 38
+NO_EXERCISES = "no exercises"
+
+
+@dataclass(frozen=True)
+class ExerciseProgress:
+    """One exercise, and how far the learner is with it."""
+
+    number: str
+    points: int
+    state: str
+    """ "correct", "tried" or "not tried"."""
+
+
+@dataclass(frozen=True)
+class LessonProgress:
+    """One lesson and its exercises."""
+
+    number: str
+    title: str
+    exercises: Sequence[ExerciseProgress]
+
+
+def lesson_progress(lesson: str, notebook: "NotebookNode", outcomes: Mapping[str, str]) -> LessonProgress:
+    """How far a lesson is: its notebook says what there is to do, `outcomes` what was recorded of it."""
+    number, heading = lesson[:2], notebook.cells[0].source.split("\n")[0]
+    found = [cell.metadata.lorakit for cell in notebook.cells if "exercise" in cell.metadata.get("lorakit", {})]
+    points = {exercise["exercise"]: exercise["points"] for exercise in found}
+    return LessonProgress(
+        number,
+        heading.removeprefix("# ").removeprefix(f"{number} · "),
+        [ExerciseProgress(name, points[name], STATES.get(outcomes.get(name), "not tried")) for name in points],
+    )
+
+
+def course_progress() -> list[LessonProgress]:
+    """Every lesson that came with this package, and what is recorded of it."""
+    shipped, outcomes = course.shipped_lessons(), read_progress()
+    # By its two digits: in a clone a reset leaves old notebooks, with a date in their names, beside the lessons.
+    lessons = {course.find_lesson(path.name[:2], shipped) for path in shipped.glob("[0-9][0-9]_*.ipynb")}
+    rows = []
+    for lesson in sorted(lessons):
+        solved, learner = shipped / "solutions" / f"{lesson}.ipynb", shipped / f"{lesson}.ipynb"
+        # In a clone the learner's notebook may have been changed; a copy without solutions has no other.
+        notebook = course.load_notebook(solved if solved.exists() else learner)
+        rows.append(lesson_progress(lesson, notebook, outcomes))
+    return rows
+
+
+def count_points(lessons: Sequence[LessonProgress]) -> tuple[int, int]:
+    """The points earned in these lessons, and those that there are."""
+    exercises = [exercise for lesson in lessons for exercise in lesson.exercises]
+    earned = sum(exercise.points for exercise in exercises if exercise.state == "correct")
+    return earned, sum(exercise.points for exercise in exercises)
+
+
+def progress_words(lessons: Sequence[LessonProgress]) -> str:
+    """What the picture shows, for those who cannot see it."""
+    rows = []
+    for lesson in lessons:
+        marks = ", ".join(f"{exercise.number} {exercise.state}" for exercise in lesson.exercises)
+        rows.append(f"Lesson {lesson.number}: {marks or NO_EXERCISES}")
+    return f"{_of_points(lessons)}. {'; '.join(rows)}."
+
+
+def progress_svg(lessons: Sequence[LessonProgress]) -> str:
+    """The picture, on a ground of its own: it can be read on a light page and on a dark one."""
+    earned, total = count_points(lessons)
+    right, inner = WIDTH - MARGIN, WIDTH - 2 * MARGIN
+    drawn = [
+        f'<text x="{MARGIN}" y="36" font-size="17" font-weight="700">Your progress</text>',
+        f'<text x="{right}" y="36" font-size="17" font-weight="700" text-anchor="end">{_of_points(lessons)}</text>',
+        f'<rect x="{MARGIN}" y="50" width="{inner}" height="8" rx="4" fill="#e5e5e5"/>',
+        f'<rect x="{MARGIN}" y="50" width="{inner * earned / max(total, 1):.1f}" height="8" rx="4" fill="{GREEN}"/>',
+    ]
+    y = 72
+    for lesson in lessons:
+        drawn += _row(lesson, y)
+        y += ROW * max(1, math.ceil(len(lesson.exercises) / MARKS_A_LINE))
+        drawn.append(f'<path d="M{MARGIN} {y}H{right}" stroke="#e5e5e5"/>')
+    drawn += [_mark(state, MARGIN + 104 * i, y + 14, state) for i, state in enumerate(MARKS)]
+    marks = "".join(f'<g id="{_id(state)}">{mark}</g>' for state, mark in MARKS.items())
+    height = y + 50
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'font-family="system-ui, sans-serif" font-size="15" fill="#111"><defs>{marks}</defs>'
+        f'<rect width="{WIDTH}" height="{height}" rx="10" fill="#fff"/>{"".join(drawn)}</svg>'
+    )
+
+
+def progress() -> HTML:
+    """Draw how far you are in the course: run this again after an exercise to see it change."""
+    lessons = course_progress()
+    data = base64.b64encode(progress_svg(lessons).encode()).decode()
+    return HTML(
+        f'<img src="data:image/svg+xml;base64,{data}" width="{WIDTH}" style="max-width: 100%" '
+        f'alt="{escape(progress_words(lessons))}">'
+        f"<p>Kept in <code>{escape(str(progress_folder()))}</code>; "
+        "<code>forget_progress()</code> from <code>lorakit.checks</code> deletes it.</p>"
+    )
+
+
+def _of_points(lessons: Sequence[LessonProgress]) -> str:
+    earned, total = count_points(lessons)
+    return f"{earned} of {total} point{'' if total == 1 else 's'}"
+
+
+def _row(lesson: LessonProgress, y: int) -> list[str]:
+    title = escape(textwrap.shorten(lesson.title, LONGEST_TITLE, placeholder=" …"))
+    base = y + 25
+    points = _of_points([lesson]) if lesson.exercises else NO_EXERCISES
+    drawn = [
+        f'<text x="{MARGIN}" y="{base}" font-weight="700" fill="{BLUE}">{escape(lesson.number)}</text>',
+        f'<text x="{MARGIN + 34}" y="{base}">{title}</text>',
+        f'<text x="{WIDTH - MARGIN}" y="{base}" text-anchor="end">{points}</text>',
+    ]
+    for i, exercise in enumerate(lesson.exercises):
+        line, column = divmod(i, MARKS_A_LINE)
+        drawn.append(_mark(exercise.state, MARKS_AT + MARK_STEP * column, y + 9 + ROW * line, exercise.number))
+    return drawn
+
+
+def _mark(state: str, x: int, y: int, label: str) -> str:
+    words = f'<text x="{x + 29}" y="{y + 16}" font-size="14">{escape(label)}</text>'
+    return f'<use href="#{_id(state)}" x="{x}" y="{y}"/>{words}'
+
+
+def _id(state: str) -> str:
+    return state.replace(" ", "-")
