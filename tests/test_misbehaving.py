@@ -14,21 +14,21 @@ from graded import CORRECT, RIGHT, STUBS, cell_of, grade, notebook_with, outcome
 
 from lorakit.grading import sandbox
 
-LIMIT = 9.0  # a third for each exercise
-MEMORY = 2 * 2**30
+LIMIT = 18.0  # a third for each exercise
+MEMORY = 2**30
 PATIENT = "    except BaseException:\n        pass\n"
 # What stands in the cell of exercise 0.2, and what the report must say.
 HARM = {
-    "loops for ever": ("while True:\n    pass", "ran longer than its 3 s"),
+    "loops for ever": ("while True:\n    pass", "ran longer than its 6 s"),
     "loops for ever and will not be interrupted": (
         f"while True:\n    try:\n        while True:\n            pass\n{PATIENT}",
-        "ran longer than its 3 s",
+        "ran longer than its 6 s",
     ),
     "loops for ever in its function": (
         "def next_token_probability(logits, token_id):\n    while True:\n        pass",
-        "ran longer than its 3 s",
+        "ran longer than its 6 s",
     ),
-    "holds the interpreter for ever": ("max(iter(int, 1))", "ran longer than its 3 s"),
+    "holds the interpreter for ever": ("max(iter(int, 1))", "ran longer than its 6 s"),
     "ends the kernel": ("import os\nos._exit(0)", "ended the kernel"),
     "ends the kernel in its function": (
         "import os\ndef next_token_probability(logits, token_id):\n    os._exit(0)",
@@ -39,7 +39,7 @@ HARM = {
         "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)",
         "ended the grader's own process",
     ),
-    "eats all memory": ("hoard = []\nwhile True:\n    hoard.append(b'x' * 2**26)", "held more than 2.0 GiB of memory"),
+    "eats all memory": ("hoard = []\nwhile True:\n    hoard.append(b'x' * 2**26)", "held more than 1.0 GiB of memory"),
     "calls sys.exit": ("import sys\nsys.exit(3)", "SystemExit: 3"),
     "calls sys.exit in its function": (
         "import sys\ndef next_token_probability(logits, token_id):\n    sys.exit(3)",
