@@ -286,7 +286,8 @@ def test_an_error_in_the_answer_names_its_line_and_what_was_given():
     source = answer_7_1("total = 0", "for i, o, b in shapes:", "    total += r * (i + o)", "return total")
     message = outcome("7.1", source, seed=0)
     assert re.match(
-        r"Your function, given \d+, \[\(1\d\d, 2\d\d\), .*\], raised ValueError: not enough values", message
+        r"Your function, given r = \d+, shapes = \[\(1\d\d, 2\d\d\), .*\], raised ValueError: not enough values",
+        message,
     )
     assert message.endswith("\nIn line 3: for i, o, b in shapes:")
 

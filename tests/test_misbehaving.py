@@ -292,7 +292,7 @@ def test_an_answer_that_breaks_another_costs_the_other_nothing(tmp_path):
 
 def test_debug_prints_warnings_and_magics_in_a_right_answer_cost_nothing(tmp_path):
     loud = "%matplotlib --list\nimport warnings\nprint('hello')\n" + RIGHT["0.2"].replace(
-        ':\n    """', ':\n    print(logits.shape); warnings.warn("hm")\n    """', 1
+        ':\n    """', ':\n    print(logits.shape); display(1); warnings.warn("hm")\n    """', 1
     )
     loud = loud.replace("%matplotlib --list", "%time 1 + 1\n!echo hello")
     assert outcomes(grade(notebook_with(RIGHT | {"0.2": loud}), tmp_path)) == CORRECT

@@ -104,7 +104,7 @@ ids.shape
 # ```
 #
 # `hint("0.1")` says a little more each time, and `solution("0.1")` shows an answer. Nothing after an exercise needs
-# yours, so you may also leave one for later and read on.
+# yours, so you may also leave one for later and read on. `lorakit grade 00` in a terminal adds up your points.
 
 # %% [markdown]
 # ### Exercise 0.1 · the shape of the answer
@@ -197,8 +197,8 @@ print(f"the {len(model.model.layers)} blocks        {sum(w.numel() for w in mode
 # %% [markdown]
 # ### Exercise 0.3 · from weights to MiB
 #
-# *Easy, 3 minutes.* A float32 weight has 32 bits, a 16-bit one has 16, and in lesson 10 a weight has 4. A byte is 8
-# bits, and 1 MiB is 2²⁰ bytes. How many MiB do `n_weights` weights of `bits` bits fill? For example
+# *Easy, 3 minutes.* A float32 weight has 32 bits, a 16-bit one has 16, and in lesson 10 the code of a weight has 4. A byte is 8
+# bits, and 1 MiB is 2²⁰ bytes (`2**20` in Python). How many MiB do `n_weights` weights of `bits` bits fill? For example
 # `weights_mib(5_000_000, 16)` gives a little more than 9.5.
 
 

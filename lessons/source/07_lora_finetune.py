@@ -111,7 +111,7 @@ f"{len(train):,} to train on, {len(held_out):,} held out; a run of {config.steps
 #
 # *Medium, 5 minutes.* LoRA goes beside several linear layers, and `shapes` lists the `(in_features, out_features)` of
 # each. At rank `r`, how many weights do all the A's and B's have together? For example
-# `adapter_weights(2, [(10, 20), (30, 5)])` gives one whole number. The shapes of A and B stand under the formula at the
+# `adapter_weights(2, [(10, 20), (30, 5)])` gives 130. The shapes of A and B stand under the formula at the
 # top.
 
 
@@ -192,8 +192,9 @@ batch["labels"][:, -5:]
 # *Hard, 10 minutes.* The loss is the mean of −ln p over all labelled tokens of the batch, where p is the probability
 # that the model gave to that token *before* it read it. Recall lesson 00: the logits at a position are about the token
 # that comes **next**. Given `logits` of shape `(B, T, V)` and `labels` of shape `(B, T)`, return the loss. For example
-# `loss_of_completion(torch.zeros(2, 4, 10), torch.tensor([[-100, -100, 3, 7], [-100, -100, -100, 5]]))` gives one
-# number, the mean over three tokens.
+# `loss_of_completion(torch.zeros(2, 4, 10), torch.tensor([[-100, -100, 3, 7], [-100, -100, -100, 5]]))` gives the mean
+# over three tokens, ln 10 = 2.303, since all ten are equally likely. (Nothing comes before the first position, so no
+# label there is ever learned.)
 
 
 # %% exercise="7.2" points=3

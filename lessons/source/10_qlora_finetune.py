@@ -124,7 +124,7 @@ f"elements of all tensors {by_elements:,}; weights {base.num_parameters():,}"
 # *Medium, 5 minutes.* Each weight has a 4-bit code. Each block of `block_size` weights has one scale. Without double
 # quantisation the scale is a float32, of 32 bits. With it (`double_quant`) the scale itself is kept as an 8-bit code,
 # and 256 of these scales share one float32. How many **bits** does one weight take, with its share of all that? Take
-# every block to be full. For example `bits_per_weight(64, True)` gives a number between 4 and 5.
+# every block to be full. For example `bits_per_weight(64, False)` gives 4.5.
 
 
 # %% exercise="10.1" points=2
@@ -151,8 +151,8 @@ check_bits_per_weight(bits_per_weight)
 # *Hard, 10 minutes.* An average is not yet what is stored. bitsandbytes writes all weights of a layer into one long
 # line, row after row, and cuts it into blocks of 64. The scales it cuts into groups of 256. Whatever is left over at
 # an end is stored as well: a block that is not full has a whole scale. Two codes share a byte. How many bytes do codes
-# and scales of a layer fill, and with `double_quant` the scales of the scales? For example `layer_bytes(100, 30, True)`
-# gives a whole number.
+# and scales of a layer fill together, and with `double_quant` codes, scales and scales of the scales? For example
+# `layer_bytes(100, 30, True)` gives 1551.
 
 # %% exercise="10.2" points=3
 from math import ceil
@@ -171,7 +171,8 @@ def layer_bytes(in_features, out_features, double_quant):
 
 
 # %% [markdown]
-# The check makes layers that end in the middle of a block, has bitsandbytes quantise them, and compares the bytes.
+# The check makes layers that end in the middle of a block and others that fill their last one, has bitsandbytes
+# quantise them, and compares the bytes.
 
 # %% check="10.2"
 from lorakit.checks.lesson10 import check_layer_bytes
@@ -373,7 +374,7 @@ moved = f"merging moved the logits by {error.std():.2f} (std), {error.abs().max(
 f"{moved}; the adapter had moved them by {learned.std():.2f} (std)"
 
 # %% [markdown]
-# Hold the first number against the last: the second rounding adds an error to what was trained. Keep the adapter
+# Hold the first std against the second: the second rounding adds an error to what was trained. Keep the adapter
 # beside the 4-bit base; or dequantise the base, add B A, and keep the result in 16 or 32 bits, which is closest to
 # what was trained. Lesson 08 comes back to it.
 

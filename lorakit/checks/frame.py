@@ -10,6 +10,7 @@ import logging
 import math
 import random
 import secrets
+import sys
 import textwrap
 import traceback
 import warnings
@@ -109,11 +110,25 @@ def captured() -> Iterator[io.StringIO]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # a handler keeps the stderr that it was made with, so it cannot be redirected
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
+        with (
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+            warnings.catch_warnings(),
+            _displayed(),
+        ):
             warnings.simplefilter("always")
             yield said
     finally:
         logging.disable(before)
+
+
+def _displayed() -> contextlib.AbstractContextManager:
+    """What captures `display(…)`, which goes past stdout; only a notebook has it."""
+    if "IPython" not in sys.modules:
+        return contextlib.nullcontext()
+    from IPython.utils.capture import capture_output
+
+    return capture_output(stdout=False, stderr=False)
 
 
 @dataclass
@@ -133,7 +148,8 @@ class Answer:
         try:
             returned = self.value(*deepcopy(arguments))
         except (Exception, SystemExit) as error:
-            given = ", ".join(map(describe, arguments))
+            named = zip(inspect.signature(self.value).parameters, arguments, strict=False)
+            given = ", ".join(f"{name} = {describe(argument)}" for name, argument in named)
             name = type(error).__name__
             raise CheckFailed(f"Your function, given {given}, raised {name}: {error}{self._line(error)}") from None
         if returned is None or returned is Ellipsis:
@@ -174,7 +190,9 @@ def judge(trials: Sequence[Trial], wanted: str) -> None:
         return
     seen = f"For {wrong[0].given} you returned {describe(wrong[0].seen)}."
     if len(trials) > 1 and all(same(trial.seen, trials[0].seen) for trial in trials):
-        raise CheckFailed(f"Your function returns the same for every input: compute it from the arguments.\n{seen}")
+        raise CheckFailed(
+            f"Your function returns the same for every input: does it look at each of its arguments?\n{seen}"
+        )
     for sentence, value in wrong[0].mistakes.items():
         if same(wrong[0].seen, value) and all(same(trial.seen, trial.mistakes.get(sentence)) for trial in wrong):
             raise CheckFailed(f"{sentence}\n{seen}")

@@ -10,7 +10,7 @@ from lorakit.checks.frame import Answer, CheckFailed, Trial, check, judge
 
 @check(
     "0.1",
-    "Read the sentence above the exercise once more, and count what it names: each thing is one axis.",
+    "A sentence above says what the model answers with: for each …, at each …, one score for each …. Each is one axis.",
     "There is a list of scores at every position of every text. How many texts, how many positions, how many scores?",
     "ids.shape holds two of the three sizes, in the order in which they are wanted; vocab_size is the third.",
 )
@@ -41,6 +41,7 @@ def check_logits_shape(answer: Answer, draw: Random) -> None:
                         texts,
                         vocab,
                     ),
+                    "The sizes are right, their order is not: the scores come last.": (vocab, texts, tokens),
                     "This leaves out a position: the last one has scores too, those of the next token.": (
                         texts,
                         tokens - 1,

@@ -55,7 +55,8 @@ def check_adapter_weights(answer: Answer, draw: Random) -> None:
     "7.2",
     "Pair each label with the logits that had to predict it. Were those at the label's own position?",
     "The logits at position t predict token t + 1. So drop the last position of the logits and the first of the "
-    "labels: what stands in the same place then belongs together. After that, keep the places whose label is not -100.",
+    "labels: what stands in the same place then belongs together. After that, keep the places whose label is not -100. "
+    "(With F.cross_entropy: it wants the logits as (N, V) and the labels as (N,), so flatten both after the shift.)",
     "With log_p = logits[:, :-1].log_softmax(dim=-1), wanted = labels[:, 1:] and learned = wanted != -100, the numbers "
     "to average are -log_p[learned, wanted[learned]]: one for each labelled token, over all rows.",
 )

@@ -46,6 +46,10 @@ def check_bits_per_weight(answer: Answer, draw: Random) -> None:
                     + ((8 if double else 16) + shared) / block,
                     "This takes every float32 for 16 bits.": 4 + (8 + 16 / 256 if double else 16) / block,
                     "This gives each weight a scale of its own: a block has one.": 4 + scale + shared,
+                    "This is one whole block: a single weight is asked for.": right * block,
+                    "This gives each scale a float32 of its own: 256 scales share one.": 4
+                    + (scale + (32 if double else 0)) / block,
+                    "This is rounded: give the number as it comes out.": round(right, 3),
                     "This takes every block to have 64 weights: `block_size` says how many.": 4 + (scale + shared) / 64,
                     "These are bytes: bits are asked for.": right / 8,
                     "This adds the scales in bytes to codes in bits.": 4 + (scale + shared) / 8 / block,
@@ -67,11 +71,13 @@ def check_bits_per_weight(answer: Answer, draw: Random) -> None:
 def check_layer_bytes(answer: Answer, draw: Random) -> None:
     """`layer_bytes(in_features, out_features, double_quant) -> int`: bytes of codes and scales, at blocks of 64."""
     trials = []
-    for double, odd in draw.sample([(True, True), (True, False), (False, True), (False, False), (True, False)], 5):
-        inputs, outputs = _sizes(draw, odd)
+    cases = [(double, ends) for double in (True, False) for ends in ("odd", "even", "full")]
+    for double, ends in draw.sample(cases, len(cases)):
+        inputs, outputs = _sizes(draw, ends)
         n = inputs * outputs
         codes, scales = ceil(n / 2), ceil(n / BLOCK)
         of_scales = 4 * ceil(scales / SCALES)
+        average = n / 2 + (n / BLOCK + 4 * n / BLOCK / SCALES if double else 4 * n / BLOCK)
         right = stored_bytes(inputs, outputs, double)
 
         def size(codes=codes, scales=scales, of_scales=of_scales, double=double) -> int:
@@ -92,7 +98,7 @@ def check_layer_bytes(answer: Answer, draw: Random) -> None:
                         size(scales=4 * scales) if double else right
                     ),
                     "This spreads the scales evenly, as an average does: a block that is not full has a whole scale.": (
-                        n / 2 + (n / BLOCK + 4 * n / BLOCK / SCALES if double else 4 * n / BLOCK)
+                        average
                     ),
                     "This leaves out all blocks that are not full: they are stored too.": size(
                         n // 2, n // BLOCK, 4 * (n // BLOCK // SCALES)
@@ -104,6 +110,20 @@ def check_layer_bytes(answer: Answer, draw: Random) -> None:
                         of_scales=4 * (scales // SCALES)
                     ),
                     "An odd number of codes leaves half a byte over: it is stored as a whole one.": size(codes=n // 2),
+                    "This has half a byte in it where the number of codes is odd: it is stored as a whole one.": size(
+                        codes=n / 2
+                    ),
+                    "This fills the last block up with codes: only its scale is whole.": size(
+                        codes=scales * BLOCK // 2
+                    ),
+                    "This adds a block even where the last one is full.": size(
+                        scales=n // BLOCK + 1, of_scales=4 * ceil((n // BLOCK + 1) / SCALES)
+                    ),
+                    "This adds a group of scales even where the last one is full.": size(
+                        of_scales=4 * (scales // SCALES + 1)
+                    ),
+                    "This rounds an average up: what is left over at each end is stored whole.": ceil(average),
+                    "This cuts an average down: what is left over at each end is stored whole.": int(average),
                     "This starts a new block at every row of W: a block runs on into the next row.": size(
                         scales=outputs * ceil(inputs / BLOCK),
                         of_scales=4 * ceil(outputs * ceil(inputs / BLOCK) / SCALES),
@@ -126,12 +146,17 @@ def check_layer_bytes(answer: Answer, draw: Random) -> None:
     judge(trials, "the number of bytes")
 
 
-def _sizes(draw: Random, odd: bool) -> tuple[int, int]:
-    """The sizes of a layer that fills neither its last block of weights nor its last group of scales."""
+def _sizes(draw: Random, ends: str) -> tuple[int, int]:
+    """The sizes of a layer: with a last block and a last group of scales that are full, or neither of them.
+
+    Where they are not, the number of weights is odd or even.
+    """
+    if ends == "full":
+        return BLOCK * 4 * draw.randint(1, 2), BLOCK * draw.randint(1, 4)
     while True:
         inputs, outputs = draw.randint(70, 120), draw.randint(300, 500)
         n = inputs * outputs
-        if n % 2 == odd and n % BLOCK and 20 < ceil(n / BLOCK) % SCALES < SCALES - 20:
+        if n % 2 == (ends == "odd") and n % BLOCK and 20 < ceil(n / BLOCK) % SCALES < SCALES - 20:
             return inputs, outputs
 
 

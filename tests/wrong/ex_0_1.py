@@ -83,3 +83,9 @@ def logits_shape(ids, vocab_size):
 # %% hidden size on top -> Not right yet
 def logits_shape(ids, vocab_size):
     return (*ids.shape, vocab_size, 576)
+
+
+# %% scores before texts -> the scores come last
+def logits_shape(ids, vocab_size):
+    texts, tokens = ids.shape
+    return (vocab_size, texts, tokens)

@@ -76,3 +76,18 @@ def bits_per_weight(block_size, double_quant):
 # %% the other way round -> Not right yet
 def bits_per_weight(block_size, double_quant):
     return 4 + 32 / block_size if double_quant else 4 + 8 / block_size + 32 / (256 * block_size)
+
+
+# %% one block -> This is one whole block
+def bits_per_weight(block_size, double_quant):
+    return 4 * block_size + (8 + 32 / 256 if double_quant else 32)
+
+
+# %% a float32 a scale -> gives each scale a float32 of its own
+def bits_per_weight(block_size, double_quant):
+    return 4 + (8 + 32 if double_quant else 32) / block_size
+
+
+# %% rounded -> This is rounded
+def bits_per_weight(block_size, double_quant):
+    return round(4 + (8 + 32 / 256 if double_quant else 32) / block_size, 3)

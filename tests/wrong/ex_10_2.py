@@ -187,3 +187,67 @@ def layer_bytes(in_features, out_features, double_quant):
     n = in_features * out_features
     scales = ceil(n / 64)
     return ceil(n / 2) + (scales + 4 * ceil(scales / 256) + 1092 if double_quant else 4 * scales + 64)
+
+
+# %% half a byte -> has half a byte in it
+from math import ceil
+
+
+def layer_bytes(in_features, out_features, double_quant):
+    n = in_features * out_features
+    scales = ceil(n / 64)
+    return n / 2 + (scales + 4 * ceil(scales / 256) if double_quant else 4 * scales)
+
+
+# %% the last block is filled up -> fills the last block up with codes
+from math import ceil
+
+
+def layer_bytes(in_features, out_features, double_quant):
+    scales = ceil(in_features * out_features / 64)
+    return scales * 32 + (scales + 4 * ceil(scales / 256) if double_quant else 4 * scales)
+
+
+# %% always a block more -> adds a block even where the last one is full
+from math import ceil
+
+
+def layer_bytes(in_features, out_features, double_quant):
+    n = in_features * out_features
+    scales = n // 64 + 1
+    return ceil(n / 2) + (scales + 4 * ceil(scales / 256) if double_quant else 4 * scales)
+
+
+# %% always a group more -> adds a group of scales even where the last one is full
+from math import ceil
+
+
+def layer_bytes(in_features, out_features, double_quant):
+    n = in_features * out_features
+    scales = ceil(n / 64)
+    return ceil(n / 2) + (scales + 4 * (scales // 256 + 1) if double_quant else 4 * scales)
+
+
+# %% always both more -> adds a block even where the last one is full
+from math import ceil
+
+
+def layer_bytes(in_features, out_features, double_quant):
+    n = in_features * out_features
+    scales = n // 64 + 1
+    return ceil(n / 2) + (scales + 4 * (scales // 256 + 1) if double_quant else 4 * scales)
+
+
+# %% the average, rounded up -> rounds an average up
+from math import ceil
+
+
+def layer_bytes(in_features, out_features, double_quant):
+    bits = 4 + 8 / 64 + 32 / (64 * 256) if double_quant else 4.5
+    return ceil(in_features * out_features * bits / 8)
+
+
+# %% the average, cut down -> cuts an average down
+def layer_bytes(in_features, out_features, double_quant):
+    bits = 4 + 8 / 64 + 32 / (64 * 256) if double_quant else 4.5
+    return int(in_features * out_features * bits / 8)
