@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import pytest
@@ -99,16 +100,36 @@ HARM = {
 }
 
 
-@pytest.mark.parametrize("harm", HARM)
-def test_one_exercise_does_harm(harm, tmp_path):
-    cell, sentence = HARM[harm]
+@pytest.fixture(scope="module")
+def ahead(request, tmp_path_factory):
+    """The reports that the tests of this module want, by test and parameter, graded two at a time."""
+    works = {"test_one_exercise_does_harm": grade_harm, "test_the_notebook_is_mauled": grade_mauled}
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            item.name: pool.submit(
+                works[item.originalname], *item.callspec.params.values(), tmp_path_factory.mktemp("ahead")
+            )
+            for item in request.session.items
+            if getattr(item, "originalname", None) in works
+        }
+    assert not running("lorakit-grade-")
+
+
+def grade_harm(harm, folder):
+    """A report on right answers beside a harmful one, and how long it took."""
     began = time.monotonic()
-    report = grade(notebook_with(RIGHT | {"0.2": cell}), tmp_path, timeout=LIMIT, memory_bytes=MEMORY)
-    assert time.monotonic() - began < LIMIT + 60
+    notebook = notebook_with(RIGHT | {"0.2": HARM[harm][0]})
+    report = grade(notebook, folder, timeout=LIMIT, memory_bytes=MEMORY, threads=1)
+    return report, time.monotonic() - began
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_one_exercise_does_harm(harm, ahead, request):
+    report, seconds = ahead[request.node.name].result()
+    assert seconds < LIMIT + 60
     assert outcomes(report) | {"0.2": None} == CORRECT | {"0.2": None}
     assert outcomes(report)["0.2"] in ((0, "incorrect"), (0, "not attempted"))
-    assert sentence in said(report)
-    assert not running("lorakit-grade-")
+    assert HARM[harm][1] in said(report)
 
 
 def test_all_exercises_do_harm(tmp_path):
@@ -217,11 +238,16 @@ MAULED = {
 WRONG = "def next_token_probability(logits, token_id):\n    return logits[:, 0, token_id]"
 
 
-@pytest.mark.parametrize("maul", MAULED, ids=lambda maul: maul.__name__)
-def test_the_notebook_is_mauled(maul, tmp_path):
+def grade_mauled(maul, folder):
+    """A report on a mauled notebook with one wrong answer."""
     notebook = notebook_with(RIGHT | {"0.2": WRONG})
     maul(notebook)
-    report = grade(notebook, tmp_path)
+    return grade(notebook, folder, threads=1)
+
+
+@pytest.mark.parametrize("maul", MAULED, ids=lambda maul: maul.__name__)
+def test_the_notebook_is_mauled(maul, ahead, request):
+    report = ahead[request.node.name].result()
     assert outcomes(report) == CORRECT | {"0.2": (0, "incorrect")}
     assert report.out_of == sum(points for points, _ in CORRECT.values())
     assert MAULED[maul] in said(report)
