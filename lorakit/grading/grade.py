@@ -6,7 +6,6 @@ import math
 import os
 import re
 import secrets
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 from lorakit.course import lesson_of, notebook_text
 from lorakit.errors import LorakitError
-from lorakit.grading import sandbox
+from lorakit.grading import plugin, sandbox
 from lorakit.grading.graded_copy import graded_copy
 from lorakit.grading.needs import imports, names, plain_python
 from lorakit.grading.report import CORRECT, INCORRECT, NOT_ATTEMPTED, NOT_GRADED, Grade, Report
@@ -162,9 +161,7 @@ def run_copy(
         seal = f" [{secrets.token_hex(8)}]"
         (work / "lesson.ipynb").write_text(notebook_text(graded_copy(lesson, answers, seal)), encoding="utf-8")
         (root / "pytest.ini").write_text("[pytest]\n")
-        command = [*sandbox.cut_off(), sys.executable, "-m", "pytest", "-q", f"--rootdir={work}", "-c"]
-        command += [str(root / "pytest.ini"), "-p", "nbval.plugin", "-p", "lorakit.grading.plugin", "--nbval-lax"]
-        command += ["--nbval-current-env", f"--lorakit-record={record}", f"--lorakit-seconds={limit}", "lesson.ipynb"]
+        command = [*sandbox.cut_off(), *plugin.command("lesson.ipynb", record, limit, root / "pytest.ini")]
         ending = sandbox.run(
             command, work, log, _environment(root, threads), seconds=seconds, memory_bytes=memory_bytes
         )

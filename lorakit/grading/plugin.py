@@ -12,6 +12,7 @@ So a cell that ends the kernel, the time or the patience ends the run, and says 
 
 import json
 import os
+import sys
 import time
 from collections import defaultdict, deque
 from pathlib import Path
@@ -86,7 +87,12 @@ class WatchedKernel(RunningKernel):
         return message
 
 
-nbval.plugin.RunningKernel = WatchedKernel
+def command(notebook: str, record: Path, seconds: float, ini: Path) -> list[str]:
+    """What runs a graded copy under nbval and this plug-in; for `record` and `seconds`, see `pytest_addoption`."""
+    plugins = ["-p", "nbval.plugin", "-p", __name__]
+    nbval_options = ["--nbval-lax", "--nbval-current-env"]
+    ours = [f"--lorakit-record={record}", f"--lorakit-seconds={seconds}"]
+    return [sys.executable, "-m", "pytest", "-q", "-c", str(ini), *plugins, *nbval_options, *ours, notebook]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -96,7 +102,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin the record."""
+    """Put our kernel in the place of nbval's, and begin the record."""
+    nbval.plugin.RunningKernel = WatchedKernel
     if os.environ.get(sandbox.CUT_OFF):
         sandbox.raise_loopback()
     config.stash[_spent] = defaultdict(float)
