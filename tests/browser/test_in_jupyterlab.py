@@ -53,7 +53,9 @@ def test_lesson_00_runs_from_top_to_bottom_with_its_stubs_unfilled(lab, page, tm
     assert "' Paris'" in text
     assert "(1, 5, 49152)" in text
     assert text.count(": not attempted yet.") == 3
-    assert page.locator('img[src^="data:image/svg+xml"]').evaluate("image => image.naturalWidth") > 0
+    pictures = page.locator('img[src^="data:image/svg+xml"]').evaluate_all("images => images.map(i => i.naturalWidth)")
+    assert len(pictures) == 2  # the map of the course, and how far the learner is
+    assert min(pictures) > 0
 
 
 def small_notebook(path, *cells):
