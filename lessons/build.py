@@ -40,7 +40,7 @@ from outputs import cells_with_sentences, code_cells, execute, has_outputs_of, k
 from release import release
 
 from lorakit import __version__
-from lorakit.course import KEPT, fresh_notebook, notebook_text
+from lorakit.course import KEPT, about_cell, cell_id, fresh_notebook, notebook_text
 from lorakit.errors import LorakitError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,9 +118,9 @@ def read_cells(file: str, lesson: int, text: str) -> list[NotebookNode]:
         cells.append(new_cell(raw.source.strip("\n"), id=exercise_id or f"{slug}-{number}", metadata=metadata))
 
     ids = Counter(["setup", *(cell.id for cell in cells)])
-    if doubles := [cell_id for cell_id in ids if ids[cell_id] > 1]:
+    if doubles := [each for each in ids if ids[each] > 1]:
         raise LorakitError(f"{file}: two cells get the id {doubles[0]}: change a heading or an exercise's number.")
-    if unchecked := [exercise for exercise in points if f"check-{exercise.replace('.', '-')}" not in ids]:
+    if unchecked := [exercise for exercise in points if cell_id("check", exercise) not in ids]:
         raise LorakitError(f'{file}: nothing checks exercise {unchecked[0]}: add a cell `# %% check="{unchecked[0]}"`.')
     return cells
 
@@ -148,7 +148,7 @@ def read_header(where: str, lesson: int, header: dict, points: dict[str, Any]) -
                 if tags:
                     raise LorakitError(f"{where}: the check of {exercise} must have no tags of its own: remove them.")
                 metadata["tags"] = ["nbval-check-output"]
-            return f"{prefix}-{exercise.replace('.', '-')}", metadata
+            return cell_id(prefix, exercise), metadata
     return None, metadata
 
 
@@ -181,7 +181,7 @@ def make_notebooks(source: Path, repository: str) -> tuple[NotebookNode, Noteboo
     solved = new_notebook(cells=cells, metadata=metadata)
     for cell in code_cells(solved):
         unsolved, cell.source = stub(cell.source), solve(cell.source)
-        if "exercise" in cell.metadata.get("lorakit", {}):
+        if "exercise" in about_cell(cell):
             cell.metadata.lorakit.stub = unsolved
             if unsolved == cell.source:
                 raise LorakitError(f"{file} cell {cell.id}: this exercise hides nothing: put `# BEGIN SOLUTION` in it.")

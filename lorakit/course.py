@@ -4,10 +4,11 @@ import contextlib
 import itertools
 import os
 import re
+from collections.abc import Mapping
 from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lorakit.errors import LorakitError
 
@@ -130,6 +131,18 @@ def learner_notebook(lesson: str) -> Path:
     if not path.exists():
         raise LorakitError(f"There is no '{path}': give its path, or get a fresh one with `lorakit reset {lesson}`.")
     return path
+
+
+def about_cell(cell: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The course's own metadata of a cell or of a notebook; empty where it has none, or something else in its place."""
+    metadata = cell.get("metadata")
+    about = metadata.get("lorakit") if isinstance(metadata, Mapping) else None
+    return about if isinstance(about, Mapping) else {}
+
+
+def cell_id(kind: str, exercise: str) -> str:
+    """The id of an exercise's cell: `ex-7-1` (kind "ex") holds the answer, `check-7-1` (kind "check") checks it."""
+    return f"{kind}-{exercise.replace('.', '-')}"
 
 
 def load_notebook(path: Path) -> "NotebookNode":

@@ -1,6 +1,5 @@
 """How far the learner is: a row for each lesson, a mark for each exercise, and the points earned."""
 
-import base64
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from IPython.display import HTML
 from lorakit import course
 from lorakit.checks.progress import progress_folder, read_progress
 from widgets.style import BLUE, GREEN, GREY, ORANGE
+from widgets.svg import svg_image
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -56,8 +56,8 @@ class LessonProgress:
 def lesson_progress(lesson: str, notebook: "NotebookNode", outcomes: Mapping[str, str]) -> LessonProgress:
     """How far a lesson is: its notebook says what there is to do, `outcomes` what was recorded of it."""
     number, heading = lesson[:2], notebook.cells[0].source.split("\n")[0]
-    found = [cell.metadata.lorakit for cell in notebook.cells if "exercise" in cell.metadata.get("lorakit", {})]
-    points = {exercise["exercise"]: exercise["points"] for exercise in found}
+    found = map(course.about_cell, notebook.cells)
+    points = {about["exercise"]: about["points"] for about in found if "exercise" in about}
     return LessonProgress(
         number,
         heading.removeprefix("# ").removeprefix(f"{number} · "),
@@ -68,10 +68,8 @@ def lesson_progress(lesson: str, notebook: "NotebookNode", outcomes: Mapping[str
 def course_progress() -> list[LessonProgress]:
     """Every lesson that came with this package, and what is recorded of it."""
     shipped, outcomes = course.shipped_lessons(), read_progress()
-    # By its two digits: in a clone a reset leaves old notebooks, with a date in their names, beside the lessons.
-    lessons = {course.find_lesson(path.name[:2], shipped) for path in shipped.glob("[0-9][0-9]_*.ipynb")}
     rows = []
-    for lesson in sorted(lessons):
+    for lesson in course.lesson_names(shipped):
         solved, learner = shipped / "solutions" / f"{lesson}.ipynb", shipped / f"{lesson}.ipynb"
         # In a clone the learner's notebook may have been changed; a copy without solutions has no other.
         notebook = course.load_notebook(solved if solved.exists() else learner)
@@ -123,11 +121,9 @@ def progress_svg(lessons: Sequence[LessonProgress]) -> str:
 def progress() -> HTML:
     """Draw how far you are in the course: run this again after an exercise to see it change."""
     lessons = course_progress()
-    data = base64.b64encode(progress_svg(lessons).encode()).decode()
     return HTML(
-        f'<img src="data:image/svg+xml;base64,{data}" width="{WIDTH}" style="max-width: 100%" '
-        f'alt="{escape(progress_words(lessons))}">'
-        f"<p>Kept in <code>{escape(str(progress_folder()))}</code>; "
+        svg_image(progress_svg(lessons).encode(), WIDTH, progress_words(lessons))
+        + f"<p>Kept in <code>{escape(str(progress_folder()))}</code>; "
         "<code>forget_progress()</code> from <code>lorakit.checks</code> deletes it.</p>"
     )
 

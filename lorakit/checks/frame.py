@@ -11,7 +11,6 @@ import math
 import random
 import secrets
 import sys
-import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +33,7 @@ class CheckFailed(AssertionError):
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the message, and not the check's own lines."""
         hint = f'\n\nfrom lorakit.checks import hint; hint("{self.exercise}")  # gives a hint'
-        return textwrap.dedent(f"Exercise {self.exercise}: not yet.\n\n{self}{hint}").split("\n")
+        return f"Exercise {self.exercise}: not yet.\n\n{self}{hint}".split("\n")
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,7 @@ def check(exercise: str, *hints: str) -> Callable[[Callable[["Answer", random.Ra
             record_progress(exercise, "correct")
             print(f"Exercise {exercise}: correct.{seal}")
 
+        # `wraps` would show the body's arguments, of which a learner gives one.
         run.__signature__ = inspect.Signature.from_callable(lambda answer, *, seed=None: None)
         EXERCISES[exercise] = Exercise(exercise, hints, run)
         return run

@@ -4,7 +4,7 @@ import importlib
 from collections import Counter
 
 from lorakit.checks.frame import EXERCISES, Exercise
-from lorakit.course import load_notebook, solved_notebook
+from lorakit.course import about_cell, load_notebook, solved_notebook
 from lorakit.errors import LorakitError
 
 _given: Counter[str] = Counter()
@@ -49,5 +49,5 @@ def solution(number: str) -> None:
     """
     number = find_exercise(number).number
     solved = load_notebook(solved_notebook(number.partition(".")[0]))
-    answers = [cell.source for cell in solved.cells if cell.metadata.get("lorakit", {}).get("exercise") == number]
+    answers = [cell.source for cell in solved.cells if about_cell(cell).get("exercise") == number]
     print(answers[0])

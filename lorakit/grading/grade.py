@@ -4,16 +4,15 @@ import builtins
 import json
 import math
 import os
-import re
 import secrets
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lorakit.course import lesson_of, notebook_text
+from lorakit.course import cell_id, lesson_of, notebook_text
 from lorakit.errors import LorakitError
 from lorakit.grading import plugin, sandbox
 from lorakit.grading.graded_copy import graded_copy
@@ -41,14 +40,16 @@ GRACE = 20.0
 class Run:
     """What came of one run of a graded copy."""
 
-    started: list[str]
-    """Ids of the cells that were begun, in order."""
     ended: Mapping[str, Mapping[str, Any]]
     """What is recorded of each cell that came to an end, by its id."""
-    stopped: str | None
+    culprit: str | None
+    """The exercise that ended the run early, the last whose cell was begun; None where it ended by itself."""
+    why: str | None
     """Why the run ended early: "time", "memory", "kernel", "flood" or "grader"; None where it did not."""
-    words: str = ""
-    """The last of what the run itself printed."""
+    sentence: str
+    """The same, as it is said of the culprit."""
+    words: str
+    """The last line that the run itself printed."""
 
 
 def grade_file(
@@ -98,12 +99,12 @@ def grade_notebook(
     options = {"limit": limit, "memory_bytes": memory_bytes, "threads": threads}
     if attempted:
         run = run_copy(lesson, attempted, seconds=timeout + GRACE, **options)
-        grades |= _verdicts(run, lesson, list(attempted), limit, memory_bytes)
+        grades |= _verdicts(run, lesson, list(attempted))
         for number in _to_run_alone(list(attempted), grades):
             left = began + timeout + 2 * GRACE - time.monotonic()
             if left > 0:
                 run = run_copy(lesson, {number: attempted[number]}, seconds=min(left, limit + GRACE), **options)
-                grades |= _verdicts(run, lesson, [number], limit, memory_bytes)
+                grades |= _verdicts(run, lesson, [number])
             else:
                 said = f"The {timeout:.0f} s for this notebook were used up before it: give more with `--timeout`."
                 grades[number] = _grade(lesson.exercises[number], NOT_GRADED, said)
@@ -166,13 +167,14 @@ def run_copy(
             command, work, log, _environment(root, threads), seconds=seconds, memory_bytes=memory_bytes
         )
         events = _events(record)
-        words = log.read_text(errors="replace").strip()[-300:]
-    started = [event["cell"] for event in events if event["event"] == "start"]
+        words = log.read_text(errors="replace").strip()[-300:].splitlines()
+    begun = [event["exercise"] for event in events if event["event"] == "start" and event["exercise"]]
     ended = {event["cell"]: event for event in events if event["event"] == "end"}
-    stopped = {"itself": None}.get(ending, ending) or next((end["why"] for end in ended.values() if end["why"]), None)
-    if stopped is None and set(_two_cells(answers)) - set(ended):
-        stopped = "grader"
-    return Run(started, ended, stopped, words)
+    why = next((end["why"] for end in ended.values() if end["why"]), None) if ending == "itself" else ending
+    if why is None and any(cell not in ended for number in answers for cell in _two_cells(number)):
+        why = "grader"
+    culprit = begun[-1] if why and begun else None
+    return Run(ended, culprit, why, _why_stopped(why, limit, memory_bytes), words[-1] if words else "")
 
 
 def _environment(root: Path, threads: int | None) -> dict[str, str]:
@@ -205,36 +207,28 @@ def _events(record: Path) -> list[dict]:
     return events
 
 
-def _two_cells(numbers: Iterable[str]) -> list[str]:
-    return [f"{kind}-{number.replace('.', '-')}" for number in numbers for kind in ("ex", "check")]
+def _two_cells(number: str) -> tuple[str, str]:
+    return cell_id("ex", number), cell_id("check", number)
 
 
-def _culprit(run: Run) -> str | None:
-    """The exercise that ended a run early: the last whose cell was begun."""
-    begun = [found for cell in run.started if (found := re.fullmatch(r"(?:ex|check)-(\d+)-(\d+)", cell))]
-    return ".".join(begun[-1].groups()) if run.stopped and begun else None
-
-
-def _verdicts(run: Run, lesson: Lesson, numbers: Iterable[str], limit: float, memory_bytes: float) -> dict[str, Grade]:
-    """The grades that a run decides; none for an exercise that it did not get to."""
-    grades, culprit = {}, _culprit(run)
-    numbers = list(numbers)
+def _verdicts(run: Run, lesson: Lesson, numbers: Sequence[str]) -> dict[str, Grade]:
+    """The grades that a run of these exercises decides; none for one that it did not get to, if it had company."""
+    grades, alone = {}, len(numbers) == 1
+    own_cells = {cell for number in numbers for cell in _two_cells(number)}
+    broken = [cell for cell, end in run.ended.items() if cell not in own_cells and not end["passed"]]
     for number in numbers:
         exercise = lesson.exercises[number]
-        answer, check = (run.ended.get(cell) for cell in _two_cells([number]))
-        if number == culprit:
-            grades[number] = _grade(exercise, INCORRECT, _why_stopped(run.stopped, limit, memory_bytes), answer, check)
+        answer, check = (run.ended.get(cell) for cell in _two_cells(number))
+        if number == run.culprit:
+            grades[number] = _grade(exercise, INCORRECT, run.sentence, answer, check)
         elif check is not None:
             grades[number] = _verdict(exercise, answer, check)
-            broken = [cell for cell, end in run.ended.items() if cell not in _two_cells(numbers) and not end["passed"]]
-            if broken and grades[number].outcome == INCORRECT and numbers == [number]:
+            if broken and alone and grades[number].outcome == INCORRECT:
                 why = run.ended[broken[0]]["evalue"]
                 said = f"The course's own cell `{broken[0]}` failed ({why}): run `lorakit doctor`."
                 grades[number] = _grade(exercise, NOT_GRADED, said, answer, check)
-        elif numbers == [number]:
-            said = (
-                f"The run ended before this exercise ({run.stopped}): {run.words.splitlines()[-1] if run.words else ''}"
-            )
+        elif alone:
+            said = f"The run ended before this exercise ({run.why}): {run.words}"
             grades[number] = _grade(exercise, NOT_GRADED, said)
     return grades
 
@@ -252,12 +246,11 @@ def _verdict(exercise: Exercise, answer: Mapping[str, Any] | None, check: Mappin
             if f"'{name}'" in check["evalue"]:
                 said = f"After its cell there is no `{name}`: keep that name, and let the cell run to its end."
                 return _grade(exercise, INCORRECT, said, answer, check)
-    for cell in (answer, check):
+    said = f"The check did not end as it must. It said: {check['said'] or 'nothing'}"
+    for cell in (check, answer):  # what the answer's own cell raised comes first
         if cell and cell["ename"]:
-            return _grade(
-                exercise, INCORRECT, f"The code stopped with {cell['ename']}: {cell['evalue']}", answer, check
-            )
-    return _grade(exercise, INCORRECT, f"The check did not end as it must. It said: {check['said'] or 'nothing'}")
+            said = f"The code stopped with {cell['ename']}: {cell['evalue']}"
+    return _grade(exercise, INCORRECT, said, answer, check)
 
 
 def _why_stopped(why: str | None, limit: float, memory_bytes: float) -> str:
@@ -285,14 +278,14 @@ def _explained(grade: Grade, submission: Submission, lesson: Lesson) -> Grade:
             for name in leans_on(answer, grade.exercise, submission, lesson)
         ]
     sentence = "\n".join(filter(None, [*sentences, grade.sentence]))
-    return Grade(**(vars(grade) | {"sentence": sentence}))
+    return replace(grade, sentence=sentence)
 
 
 def leans_on(answer: str, number: str, submission: Submission, lesson: Lesson) -> list[str]:
     """Names that an answer uses and that only the learner's own other cells or files define."""
     known = set(dir(builtins)) | {"get_ipython", "display"}
     for cell in lesson.notebook.cells:
-        if cell.get("id") == f"ex-{number.replace('.', '-')}":
+        if cell.get("id") == cell_id("ex", number):
             break
         if cell.cell_type == "code":
             known |= names(cell.source).bound

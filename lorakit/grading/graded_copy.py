@@ -6,8 +6,9 @@ from typing import Any
 
 from nbformat.v4 import new_code_cell
 
+from lorakit.course import about_cell
 from lorakit.grading.needs import imports, needed_cells
-from lorakit.grading.submission import Lesson, about_cell
+from lorakit.grading.submission import Lesson
 
 FRESH_CHECKS = 'from lorakit.grading.kernel import fresh_checks\n\nfresh_checks("{seal}")\ndel fresh_checks\n\n'
 

@@ -105,7 +105,7 @@ def needed_cells(sources: Sequence[str], wanted: Iterable[int]) -> tuple[list[in
         chosen.add(index)
         for name in cells[index].used:
             binder = max((earlier for earlier in range(index) if name in cells[earlier].bound), default=None)
-            if binder is not None and name in statements[binder] and binder not in chosen:
+            if binder is not None and name in statements[binder]:
                 imported[name] = statements[binder][name]
             elif binder is not None:
                 left.append(binder)

@@ -23,6 +23,7 @@ import nbval.plugin
 import pytest
 from nbval.kernel import RunningKernel
 
+from lorakit.course import about_cell
 from lorakit.grading import sandbox
 
 FLOOD_BYTES = 10_000_000
@@ -116,13 +117,13 @@ _record = pytest.StashKey[Any]()
 
 def _note(item: pytest.Item, **facts: Any) -> None:
     record = item.config.stash[_record]
-    record.write(json.dumps({"cell": item.cell.id} | facts) + "\n")
+    record.write(json.dumps({"cell": item.cell.id, "exercise": exercise_of(item.cell)} | facts) + "\n")
     record.flush()
 
 
 def exercise_of(cell: Any) -> str | None:
     """The exercise whose answer or check a cell is."""
-    about = cell.metadata.get("lorakit", {})
+    about = about_cell(cell)
     return about.get("exercise") or about.get("check")
 
 
@@ -157,8 +158,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
         ename=raised.get("ename"),
         evalue=raised.get("evalue"),
         said=said[:2000],
-        error=str(error)[:2000] if error else None,
-        points=item.cell.metadata.get("lorakit", {}).get("points"),
+        points=about_cell(item.cell).get("points"),
         seconds=call.duration,
     )
     if why:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lorakit
-from lorakit.course import load_notebook, solved_notebook
+from lorakit.course import about_cell, cell_id, load_notebook, solved_notebook
 from lorakit.errors import LorakitError
 from lorakit.grading.needs import imports, names, plain_python
 
@@ -73,13 +73,6 @@ def read_lesson(name: str, shipped: Path | None = None) -> Lesson:
     return Lesson(path.stem, notebook, exercises)
 
 
-def about_cell(cell: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The course's own metadata of a cell; empty where it has none."""
-    metadata = cell.get("metadata")
-    about = metadata.get("lorakit") if isinstance(metadata, Mapping) else None
-    return about if isinstance(about, Mapping) else {}
-
-
 def read_submission(path: Path, lesson: Lesson) -> Submission:
     """The answers in a notebook: cells are found by id, or where ids are gone by metadata.
 
@@ -131,11 +124,11 @@ def _read_exercise(cells: list[dict], exercise: Exercise, submission: Submission
 
 
 def _cells_of(cells: list[dict], number: str, key: str, prefix: str) -> list[dict]:
-    cell_id = f"{prefix}-{number.replace('.', '-')}"
+    own_id = cell_id(prefix, number)
     return [
         cell
         for cell in cells
-        if cell.get("cell_type") == "code" and (_source_id(cell) == cell_id or about_cell(cell).get(key) == number)
+        if cell.get("cell_type") == "code" and (cell.get("id") == own_id or about_cell(cell).get(key) == number)
     ]
 
 
@@ -157,9 +150,8 @@ def shadowed(answer: str, exercise: Exercise, lesson: Lesson) -> list[str]:
 
 def same_code(one: str, other: str) -> bool:
     """Whether two cells hold the same code, white space at line ends and around it aside."""
-    return [line.rstrip() for line in one.strip().splitlines()] == [
-        line.rstrip() for line in other.strip().splitlines()
-    ]
+    lines, others = ([line.rstrip() for line in source.strip().splitlines()] for source in (one, other))
+    return lines == others
 
 
 def _read(path: Path) -> dict:
@@ -176,10 +168,6 @@ def _read(path: Path) -> dict:
             f"'{path.name}' is not a Jupyter notebook: save it as .ipynb and hand it in again."
         ) from error
     return notebook
-
-
-def _source_id(cell: dict) -> str:
-    return str(cell.get("id", ""))
 
 
 def _source(cell: dict) -> str:
