@@ -104,7 +104,8 @@ ids.shape
 # ```
 #
 # `hint("0.1")` says a little more each time, and `solution("0.1")` shows an answer. Nothing after an exercise needs
-# yours, so you may also leave one for later and read on. `lorakit grade 00` in a terminal adds up your points.
+# yours, so you may also leave one for later and read on. When you have saved the notebook, `lorakit grade 00` in a
+# terminal adds up your points.
 
 # %% [markdown]
 # ### Exercise 0.1 · the shape of the answer
