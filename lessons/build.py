@@ -17,6 +17,7 @@ How a source is written:
 - Any other cell's id is the slug of the last heading that opens a markdown cell, and the cell's number since then.
 - Tags are nbval's four and `private-output`: outputs of such a cell, a sentence of the data set or what is the
   reader's own, are not kept.
+- `--execute` puts a PNG beside each plotly figure. A widget must bring its own picture, as text/html.
 - Words stand before each code cell, and a code cell has at most 25 lines.
 
 A solved notebook keeps its outputs as long as its code stays the same; after that it has none until `--execute`.
@@ -36,7 +37,19 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.reader import NotJSONError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from outputs import cells_with_sentences, code_cells, execute, has_outputs_of, keep_outputs, review_sentences
+from outputs import (
+    FIGURE,
+    FIGURE_PICTURE,
+    WIDGET,
+    WIDGET_PICTURE,
+    cells_with_sentences,
+    cells_without_picture,
+    code_cells,
+    execute,
+    has_outputs_of,
+    keep_outputs,
+    review_sentences,
+)
 from release import release
 
 from lorakit import __version__
@@ -263,21 +276,28 @@ def command(lesson: str, option: str = "") -> str:
     return f"run `python lessons/build.py {lesson}{option}`"
 
 
+def bare_widget(lesson: str, cell: str) -> str:
+    """What is wrong with a widget that a saved notebook could not show, and what mends it."""
+    mend = f"give the widget one as text/html, or tag the cell private-output, then {command(lesson, ' --execute')}"
+    return f"cell {cell} shows a widget without a picture: {mend}."
+
+
 def build(source: Path, root: Path, sentences: list[str], executing: bool) -> str:
     """Write a lesson's notebooks; says in one line what was done."""
     lesson, started = source.stem, time.perf_counter()
     learner, solved = make_notebooks(source, read_repository(root))
     learner_path, solved_path = notebook_paths(lesson, root)
-    old = load(solved_path)
+    ran = execute(solved, lesson, root / "lessons") if executing else load(solved_path)
     done = f"built; the solved notebook has no outputs yet: {command(lesson, ' --execute')}"
+    if executing or has_outputs_of(ran, solved):
+        if bare := cells_without_picture(ran, WIDGET, WIDGET_PICTURE):
+            raise LorakitError(f"{lesson}: {bare_widget(lesson, bare[0])}")
+        keep_outputs(solved, ran)
+        done = "built, outputs kept"
     if executing:
-        execute(solved, lesson, root / "lessons")
         if leaks := cells_with_sentences(solved, sentences):
             raise LorakitError(f"{lesson}: cell {leaks[0]} holds a sentence of the data set: tag it private-output.")
         done = f"built and executed in {time.perf_counter() - started:.1f} s"
-    elif has_outputs_of(old, solved):
-        keep_outputs(solved, old)
-        done = "built, outputs kept"
     write(learner_path, notebook_text(learner))
     write(solved_path, notebook_text(solved))
     return f"{lesson}: {done}"
@@ -294,6 +314,11 @@ def check(source: Path, root: Path, sentences: list[str]) -> list[str]:
     old = load(paths[1])
     if kept := has_outputs_of(old, solved):
         keep_outputs(solved, old)
+        file = paths[1].relative_to(root)
+        for cell in cells_without_picture(old, FIGURE, FIGURE_PICTURE):
+            problems.append(f"{file}: cell {cell} shows a figure without its PNG: {command(lesson, ' --execute')}.")
+        for cell in cells_without_picture(old, WIDGET, WIDGET_PICTURE):
+            problems.append(f"{file}: {bare_widget(lesson, cell)}")
     for path, fresh in zip(paths, (learner, solved), strict=True):
         file, text = path.relative_to(root), path.read_bytes().decode() if path.exists() else ""
         if fresh is solved and not kept:

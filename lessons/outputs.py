@@ -1,5 +1,9 @@
-"""Run a solved notebook, clean its outputs, and keep the data set's sentences out of them. Used by `build.py`."""
+"""Run a solved notebook, draw its figures, clean its outputs, and keep the data set's sentences out of them.
 
+Used by `build.py`.
+"""
+
+import base64
 import hashlib
 import html
 import json
@@ -22,6 +26,10 @@ from nbformat.v4 import new_output
 from lorakit.errors import LorakitError
 
 PRIVATE = "(shown when you run this cell; not kept in this notebook)\n"
+# What is drawn by JavaScript, and the still picture that a saved notebook needs beside it.
+FIGURE, FIGURE_PICTURE = "application/vnd.plotly.v1+json", "image/png"
+WIDGET, WIDGET_PICTURE = "application/vnd.jupyter.widget-view+json", "text/html"
+PICTURE_WIDTH = 760  # pixels: JupyterLab shows a PNG in its own size until the mouse is on it, and cuts a wider one
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -71,8 +79,8 @@ def client_of(notebook: NotebookNode, folder: Path | str, **options: Any) -> Not
     return client
 
 
-def execute(solved: NotebookNode, lesson: str, folder: Path) -> None:
-    """Run the solved notebook in `folder`, in a fresh kernel of this Python, and give it its outputs."""
+def execute(solved: NotebookNode, lesson: str, folder: Path) -> NotebookNode:
+    """Run a copy of the solved notebook in `folder`, in a fresh kernel of this Python; returns the copy that ran."""
     ran, begun = deepcopy(solved), []
     client = client_of(ran, folder, on_cell_start=lambda cell, cell_index: begun.append(cell.id))
     try:
@@ -83,7 +91,8 @@ def execute(solved: NotebookNode, lesson: str, folder: Path) -> None:
         raise LorakitError(f"{lesson}: cell {begun[-1]} failed ({reason}): mend it in the source.") from error
     for cell in code_cells(ran):
         cell.outputs = hide_machine(cell.outputs, folder.parent)
-    keep_outputs(solved, ran)
+    add_pictures(ran)
+    return ran
 
 
 def hide_machine(outputs: list[NotebookNode], root: Path) -> list[NotebookNode]:
@@ -94,6 +103,47 @@ def hide_machine(outputs: list[NotebookNode], root: Path) -> list[NotebookNode]:
         for name in (folder, folder.replace(str(Path.home()), "~")):  # IPython shortens the home folder
             text = text.replace(f"{name}/", "")
     return nbformat.from_dict(json.loads(text))
+
+
+def add_pictures(notebook: NotebookNode) -> None:
+    """Put a PNG beside each plotly figure that is kept: not every reader runs plotly's JavaScript."""
+    kept = [output.get("data", {}) for cell in code_cells(notebook) if not is_private(cell) for output in cell.outputs]
+    figures = [data for data in kept if FIGURE in data]
+    for data, png in zip(figures, draw([data[FIGURE] for data in figures]), strict=True):
+        data[FIGURE_PICTURE] = base64.b64encode(png).decode()
+
+
+def draw(figures: list[dict]) -> list[bytes]:
+    """Plotly figures, each as the bytes of a PNG, all drawn by one Chromium."""
+    if not figures:
+        return []
+    import kaleido  # here, since a plain build draws nothing
+    from kaleido.errors import ChromeNotFoundError
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.png" for number in range(len(figures))]
+        jobs = [
+            {"fig": figure, "path": path, "opts": {"width": PICTURE_WIDTH}}
+            for figure, path in zip(figures, paths, strict=True)
+        ]
+        try:  # without MathJax, which would be fetched from the web
+            kaleido.write_fig_from_object_sync(jobs, cancel_on_error=True, kopts={"mathjax": False})
+        except ChromeNotFoundError as error:
+            raise LorakitError(
+                "No Chromium was found to draw the figures' PNGs with: install it (`apt-get install chromium`, or "
+                "`kaleido_get_chrome`), or set BROWSER_PATH to its program."
+            ) from error
+        return [path.read_bytes() for path in paths]
+
+
+def cells_without_picture(notebook: NotebookNode, live: str, picture: str) -> list[str]:
+    """The ids of the cells that keep an output of MIME type `live` with none of MIME type `picture` beside it."""
+    return [
+        cell.id
+        for cell in code_cells(notebook)
+        if not is_private(cell)
+        and any(live in output.get("data", {}) and picture not in output.data for output in cell.outputs)
+    ]
 
 
 def clean_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:

@@ -3,6 +3,7 @@
 Lesson 00 opens it. The default model needs no hub: it comes through pip, and is kept as safetensors after that.
 """
 
+import copy
 import logging
 import os
 import warnings
@@ -20,6 +21,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -171,6 +173,37 @@ def load_model(
     model.eval()
     print(_describe(name, model, choice, quant_type))
     return model, tokenizer
+
+
+def empty_model(model: PreTrainedModel | PretrainedConfig) -> PreTrainedModel:
+    """The same architecture with no weights in it (on torch's "meta" device): names and shapes cost nothing there."""
+    config = copy.deepcopy(getattr(model, "config", model))
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config)
+    except (AttributeError, ValueError) as error:
+        raise LorakitError(
+            f"{type(config).__name__} is no causal language model's config: pass one, as AutoConfig.from_pretrained() "
+            "gives it, or a model."
+        ) from error
+
+
+def model_name(config: PretrainedConfig) -> str:
+    """What a learner calls a model that was loaded: its hub id, or the last part of its folder."""
+    name = config.name_or_path
+    if name == str(cache.folder(MODEL_SOURCE)):
+        return DEFAULT_MODEL
+    return Path(name).name if Path(name).is_dir() else name
+
+
+def linear_shapes(model: PreTrainedModel) -> dict[str, tuple[int, int]]:
+    """(in_features, out_features) of each linear layer but the output head, by its full name."""
+    head = model.get_output_embeddings()
+    return {
+        name: (layer.in_features, layer.out_features)
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.Linear) and layer is not head
+    }
 
 
 def weight_bytes(model: torch.nn.Module) -> int:

@@ -1,8 +1,11 @@
 """The lessons' build, on tiny courses: what a source becomes, what is refused, and what a check finds."""
 
+import base64
 import json
 import os
 import re
+import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +16,12 @@ import build
 import nbformat
 import outputs
 import pytest
+from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from lorakit import __version__
 from lorakit.course import fresh_notebook, load_notebook, notebook_text
+from lorakit.errors import LorakitError
 
 SECRET = 'A sentence, with "quotes" & l\'été, that nobody may publish.'
 ADDRESS = "https://github.com/someone/a-course"
@@ -69,6 +74,7 @@ STALE = (
     "lessons/solutions/07_seven.ipynb: has no outputs of this code: run `python lessons/build.py 07_seven --execute`."
 )
 WORDS = "# %% [markdown]\n# ## Words\n\n"
+VIEW = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}
 
 
 def make_course(root: Path, lesson: str = LESSON) -> Path:
@@ -479,7 +485,7 @@ def test_a_check_finds_solved_code_changed_by_hand_and_outputs_cleared(executed,
 def test_a_check_finds_widget_state(executed, capsys):
     for change in (
         lambda notebook: notebook.metadata.update(widgets={"application/vnd.jupyter.widget-state+json": {}}),
-        lambda notebook: notebook.cells[3].outputs[0].data.update({"application/vnd.jupyter.widget-view+json": {}}),
+        lambda notebook: notebook.cells[3].outputs[0].data.update(VIEW | {"text/html": "<img>"}),
     ):
         notebook = read(executed, "solutions/")
         change(notebook)
@@ -488,6 +494,50 @@ def test_a_check_finds_widget_state(executed, capsys):
         assert found in check(executed, capsys)
         assert build.main(["07"], root=executed) == 0
         assert check(executed, capsys) == []
+
+
+def show_in(course, data):
+    """Make the solved notebook look as if a cell had shown this."""
+    notebook = read(course, "solutions/")
+    notebook.cells[3].outputs = [new_output("display_data", data=data)]
+    save(course, notebook)
+
+
+def test_a_check_finds_a_figure_without_its_png(executed, capsys):
+    figure = {"application/vnd.plotly.v1+json": {"data": []}, "text/html": "<div>", "text/plain": "Figure"}
+    show_in(executed, figure)
+    assert check(executed, capsys) == [
+        "lessons/solutions/07_seven.ipynb: cell rank-alpha-r-2 shows a figure without its PNG: "
+        "run `python lessons/build.py 07_seven --execute`."
+    ]
+    show_in(executed, figure | {"image/png": "iVBORw0K"})
+    assert check(executed, capsys) == []
+    assert build.main([], root=executed) == 0
+    assert outputs.code_cells(read(executed, "solutions/"))[1].outputs[0].data["image/png"] == "iVBORw0K"
+
+
+BARE = (
+    "cell rank-alpha-r-2 shows a widget without a picture: give the widget one as text/html, "
+    "or tag the cell private-output, then run `python lessons/build.py 07_seven --execute`."
+)
+
+
+@pytest.mark.parametrize("shown", [VIEW, VIEW | {"text/plain": "Explorer(r=8)"}])
+def test_a_widget_without_a_picture_is_found_and_no_build_hides_it(executed, capsys, shown):
+    show_in(executed, shown)
+    before = path_of(executed, "solutions/").read_bytes()
+    assert f"lessons/solutions/07_seven.ipynb: {BARE}" in check(executed, capsys)
+    assert build.main([], root=executed) == 1
+    assert capsys.readouterr().err == f"07_seven: {BARE}\n"
+    assert path_of(executed, "solutions/").read_bytes() == before
+
+
+def test_a_widget_keeps_its_picture_and_its_words(executed, capsys):
+    words = {"text/html": '<img src="data:image/svg+xml;base64,AA==">', "text/plain": "Explorer(r=8)"}
+    show_in(executed, VIEW | words)
+    assert build.main([], root=executed) == 0
+    assert outputs.code_cells(read(executed, "solutions/"))[1].outputs[0].data == words
+    assert check(executed, capsys) == []
 
 
 def test_a_check_finds_a_notebook_over_1_mib(executed, capsys, monkeypatch):
@@ -696,11 +746,10 @@ def test_streams_are_merged_and_progress_bars_collapsed():
 
 
 def test_empty_streams_and_widgets_go_and_real_messages_stay():
-    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}
     given = [
         new_output("stream", name="stderr", text="\r 50%|\r        \r"),
-        new_output("display_data", data=view),
-        new_output("display_data", data=view | {"text/html": "<img>"}),
+        new_output("display_data", data=VIEW),
+        new_output("display_data", data=VIEW | {"text/html": "<img>"}),
         new_output("stream", name="stderr", text="a warning\n"),
     ]
     html, warning = outputs.clean_outputs(given)
@@ -805,14 +854,94 @@ def test_an_execution_keeps_cleaned_outputs_and_is_in_step(noisy, capsys):
     assert all(cell.outputs == [] for cell in outputs.code_cells(read(noisy)))
 
 
-def test_a_solved_notebook_passes_nbval(noisy):
+def passes_nbval(course, cells):
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-q"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     finished = subprocess.run(
-        [*command, "lessons/solutions/07_seven.ipynb"], cwd=noisy, capture_output=True, text=True, env=environment
+        [*command, "lessons/solutions/07_seven.ipynb"], cwd=course, capture_output=True, text=True, env=environment
     )
     assert finished.returncode == 0, finished.stdout
-    assert "6 passed" in finished.stdout
+    assert f"{cells} passed" in finished.stdout
+
+
+def test_a_solved_notebook_passes_nbval(noisy):
+    passes_nbval(noisy, 6)
+
+
+SHOWN = f"""{TITLE}{WORDS}
+# %% tags=["nbval-check-output"]
+import plotly.graph_objects as go
+for height in (240, 300):
+    go.Figure(go.Scatter(y=[1, 3]), {{"height": height, "title": "Loss"}}).show("plotly_mimetype")
+
+# %% [markdown]
+# A widget with its picture.
+
+# %%
+class Slider:
+    def _repr_mimebundle_(self, **_):
+        view = {{"application/vnd.jupyter" ".widget-view+json": {{"model_id": "1"}}}}  # split: no notebook may hold it
+        return view | {{"text/html": "<img alt='still'>", "text/plain": "Slider()"}}
+
+Slider()
+
+# %% [markdown]
+# A private figure.
+
+# %% tags=["private-output"]
+go.Figure().show("plotly_mimetype")
+"""
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """An executed course that shows figures and a widget; Chromium draws the figures' PNGs."""
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium on this machine: CI must install it")
+        pytest.skip("no Chromium on this machine: `apt-get install chromium`")
+    course = make_course(tmp_path_factory.mktemp("shown"), SHOWN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "review_sentences", lambda: [SECRET])
+        assert build.main(["--execute"], root=course) == 0
+    return course
+
+
+def test_an_execution_puts_a_png_beside_each_figure(shown, capsys):
+    _, figures, widget, private = outputs.code_cells(read(shown, "solutions/"))
+    assert [set(output.data) for output in figures.outputs] == [{"application/vnd.plotly.v1+json", "image/png"}] * 2
+    pngs = [base64.b64decode(output.data["image/png"]) for output in figures.outputs]
+    assert [png[:8] for png in pngs] == [b"\x89PNG\r\n\x1a\n"] * 2
+    assert [struct.unpack(">II", png[16:24]) for png in pngs] == [(760, 240), (760, 300)]
+    assert max(map(len, pngs)) < 60_000
+    assert widget.outputs[0].data == {"text/html": "<img alt='still'>", "text/plain": "Slider()"}
+    assert [output.text for output in private.outputs] == [outputs.PRIVATE]
+    assert check(shown, capsys) == []
+
+
+def test_an_html_export_shows_the_figures(shown):
+    html, _ = HTMLExporter().from_notebook_node(read(shown, "solutions/"))
+    _, figures, *_ = outputs.code_cells(read(shown, "solutions/"))
+    pictures = re.findall(r'<img[^>]* src="data:image/png;base64,([^"]+)"', html)
+    assert pictures == [output.data["image/png"] for output in figures.outputs]
+
+
+def test_nbval_does_not_ask_a_new_run_for_the_png(shown):
+    passes_nbval(shown, 4)
+
+
+def test_no_chromium_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("BROWSER_PATH", "/nowhere/chromium")
+    with pytest.raises(LorakitError, match=r"^No Chromium was found .*\(`apt-get install chromium`, .* BROWSER_PATH"):
+        outputs.draw([{"data": [], "layout": {}}])
+
+
+def test_a_widget_that_ran_without_a_picture_is_refused_and_nothing_is_written(course, capsys):
+    bundle = VIEW | {"text/plain": "Explorer(r=8)"}
+    edit_source(course, "6 * 7", f"display({bundle}, raw=True)")
+    assert build.main(["--execute"], root=course) == 1
+    assert capsys.readouterr().err == f"07_seven: {BARE}\n"
+    assert not path_of(course).exists() and not path_of(course, "solutions/").exists()
 
 
 def test_a_failing_cell_is_named_and_nothing_is_written(course, capsys):

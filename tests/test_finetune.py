@@ -60,7 +60,7 @@ def base_of(method, tiny_folder):
         ({"method": "full"}, "method 'full' is unknown: use 'lora' or 'qlora'"),
         ({"lr_scheduler_type": "step"}, "lr_scheduler_type 'step' is unknown"),
         ({"method": "qlora", "quant_type": "int4"}, "quant_type 'int4' is unknown: use 'nf4', 'fp4' or 'int8'"),
-        ({"quant_type": "nf4"}, "method 'qlora', not 'lora'"),
+        ({"method": "lora", "quant_type": "nf4"}, "method 'qlora', not 'lora'"),
         ({"target_modules": "q_proj"}, "target_modules is 'q_proj'"),
         ({"target_modules": ()}, r"target_modules is \(\)"),
     ],
@@ -68,6 +68,11 @@ def base_of(method, tiny_folder):
 def test_a_config_that_cannot_be_meant_is_named(wrong, says):
     with pytest.raises(LorakitError, match=says):
         TrainConfig(**wrong)
+
+
+def test_the_method_goes_by_the_quant_type_where_it_is_not_said():
+    assert TrainConfig().method == "lora"
+    assert TrainConfig(quant_type="fp4").method == "qlora"
 
 
 def test_qlora_takes_nf4_where_nothing_is_said():

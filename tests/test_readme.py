@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 tomllib = pytest.importorskip("tomllib", reason="tomllib came with Python 3.11")
 
@@ -44,6 +46,21 @@ def test_every_direct_dependency_has_a_tested_version():
     needed = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
     names = {re.match(r"[\w-]+", requirement)[0].lower() for requirement in needed} - {"lorakit"}
     assert names - pins == set()
+
+
+def test_the_floors_are_the_versions_that_the_floor_run_holds():
+    requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    floors = {each.name: only.version for each in map(Requirement, requirements) for only in each.specifier}
+    lines = (ROOT / "binder" / "floor.txt").read_text().splitlines()
+    held = dict(line.split("==") for line in lines if not line.startswith("#"))
+    shared = held.keys() & floors.keys()
+    assert shared >= {"anywidget", "ipywidgets", "peft", "plotly", "transformers", "typer"}
+    assert {name: Version(held[name]) for name in shared} == {name: Version(floors[name]) for name in shared}
+
+
+def test_ci_runs_the_floor():
+    assert ".ci/floor" in (ROOT / ".ci" / "run").read_text().splitlines()
+    assert (ROOT / ".ci" / "floor").stat().st_mode & 0o111
 
 
 def test_its_links_lead_somewhere():

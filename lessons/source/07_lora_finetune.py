@@ -61,44 +61,6 @@ import gc
 del model  # from here on, the course's own two functions do the same, and say what they chose
 _ = gc.collect()
 # %% [markdown]
-# ## One place for the settings
-#
-# Everything that decides this fine-tune is in one object. Change `r` or `lora_alpha` here, run on, and the whole
-# lesson follows.
-
-# %%
-from lorakit.finetune import TrainConfig
-
-settings = {"r": 8, "lora_alpha": 16}
-config = TrainConfig(method="lora", **settings)
-config
-
-# %% [markdown]
-# `micro_batch_size` sentences are in memory at once; after `gradient_accumulation_steps` of these the optimizer
-# (AdamW) takes one step. The learning rate climbs for `warmup_steps` and then falls in a line to zero.
-
-# %% [markdown]
-# ## The data
-#
-# A row is a prompt, and the completion to be learned after it. Two rows to look at:
-
-# %% tags=["private-output"]
-from lorakit.data import split_reviews
-
-train, held_out = split_reviews()
-train[:2]
-
-# %% [markdown]
-# There are 8,173 rows to train on. The other 1,000 are held out; we judge on the first 400 of them, before and after.
-
-# %%
-seen = config.steps * config.rows_per_step
-f"{len(train):,} to train on, {len(held_out):,} held out; a run of {config.steps} steps sees {seen}"
-
-# %% [markdown]
-# So the run sees only a few hundred of the rows, each once. That is enough, as you will see.
-
-# %% [markdown]
 # ## Count before you train
 #
 # A matrix of `d_in` times `d_out` weights gets two thin ones beside it, A and B. How much is that? Three exercises are
@@ -132,17 +94,69 @@ from lorakit.checks.lesson07 import check_adapter_weights
 check_adapter_weights(adapter_weights)
 
 # %% [markdown]
-# **Predict** for this model. It has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to 192
-# (9 query heads, but only 3 value heads, of 64 numbers each). How many weights are that at `config.r`?
+# ## One place for the settings
 #
-# Then let peft count. The course's `add_adapters` is the same `get_peft_model` with a check of the names before it and
-# a fixed seed for A.
+# **Predict** for this model: it has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to 192
+# (9 query heads, but only 3 value heads, of 64 numbers each). How many weights do adapters of rank 8 beside these two
+# have? How many bytes will they fill on disk? Then run the cell, which reads the shapes and loads no weight.
+
+# %%
+from transformers import AutoConfig
+from widgets import show_adapter_size
+
+explorer = show_adapter_size(AutoConfig.from_pretrained(find_model()))
+explorer
+
+# %% [markdown]
+# Move things, by mouse or with the arrow keys. Twice the rank is twice the weights. Alpha costs nothing: it is a
+# number, and only alpha / r counts. The three wide layers of the feed-forward half cost most. And the base can be
+# stored in fewer bits, whatever the adapter is: leave it as it is for now, since that is QLoRA, and lesson 10's.
+#
+# Everything that decides this fine-tune is in one object. It takes what you have set above, so move the rank or alpha,
+# run on from here, and the whole lesson follows. (The numbers in the text are those of the values that you found.)
+
+# %%
+from lorakit.finetune import TrainConfig
+
+config = TrainConfig(**explorer.value)
+config
+
+# %% [markdown]
+# `micro_batch_size` sentences are in memory at once; after `gradient_accumulation_steps` of these the optimizer
+# (AdamW) takes one step. The learning rate climbs for `warmup_steps` and then falls in a line to zero.
+
+# %% [markdown]
+# ## The data
+#
+# A row is a prompt, and the completion to be learned after it. Two rows to look at:
+
+# %% tags=["private-output"]
+from lorakit.data import split_reviews
+
+train, held_out = split_reviews()
+train[:2]
+
+# %% [markdown]
+# There are 8,173 rows to train on. The other 1,000 are held out; we judge on the first 400 of them, before and after.
+
+# %%
+seen = config.steps * config.rows_per_step
+f"{len(train):,} to train on, {len(held_out):,} held out; a run of {config.steps} steps sees {seen}"
+
+# %% [markdown]
+# So the run sees only a few hundred of the rows, each once. That is enough, as you will see.
+
+# %% [markdown]
+# ## peft counts
+#
+# The course's `add_adapters` is the same `get_peft_model` as above, with a check of the names before it and a fixed
+# seed for A. Does peft make as many weights as you did?
 
 # %%
 from lorakit.finetune import add_adapters
 from lorakit.models import load_model
 
-base, tokenizer = load_model()
+base, tokenizer = load_model(quant_type=config.quant_type)
 with torch.no_grad():
     ids = tokenizer("The capital of France is", return_tensors="pt").input_ids.to(base.device)
     logits_before = base(ids).logits
@@ -280,13 +294,14 @@ sealed
 # %% [markdown]
 # ## Train
 #
-# **Predict** the accuracy on the held-out sentences, before and after. Then run. You may stop it at any time (the ■
-# button above): it ends after the current step and keeps what it has learned.
+# **Predict** the accuracy on the held-out sentences, before and after. Then run, and watch. You may stop it at any time,
+# with the button that appears or with the ■ above: it ends after the current step and keeps what it has learned. (This
+# is `lorakit.finetune.finetune` with a picture; the points on the way are of the first 100 held-out sentences.)
 
 # %%
-from lorakit.finetune import finetune
+from widgets import show_training
 
-history = finetune(config, model, tokenizer, train=train, held_out=held_out[:400])
+history = show_training(config, model, tokenizer, train=train, held_out=held_out[:400])
 print(f"before: {history.before}\nafter:  {history.after}")
 
 # %% [markdown]

@@ -69,20 +69,32 @@ _ = gc.collect()
 # %% [markdown]
 # ## One place for the settings
 #
-# The same settings as in lesson 07, so that the two runs can be compared, and one more: `quant_type`.
+# As in lesson 07, with one control more that counts now: the quant type of the base. **Predict** first: in float32 this
+# model fills 513 MiB. What will it fill with "4-bit weights": an eighth, 64 MiB? Then run the cell.
+
+# %%
+from transformers import AutoConfig
+from widgets import show_adapter_size
+
+shapes = AutoConfig.from_pretrained(find_model())
+explorer = show_adapter_size(shapes, quant_type="nf4", quant_types=("nf4", "fp4"))
+explorer
+
+# %% [markdown]
+# Far more than 64 MiB: the next section finds out why. The adapter is as large as it was in lesson 07, whatever the base
+# is stored in. Where you leave the sliders alone, the two runs have the same settings and can be compared; whatever
+# you set, the next cell and all that follow take it.
 
 # %%
 from lorakit.finetune import TrainConfig
 
-settings = {"r": 8, "lora_alpha": 16, "quant_type": "nf4"}  # or "fp4"
-config = TrainConfig(method="qlora", **settings)
+config = TrainConfig(**explorer.value)
 config
 
 # %% [markdown]
 # ## What is 4-bit, and what is not
 #
-# Load the base, and count the bytes of its weights by the format that they are stored in. **Predict** first: in
-# float32 this model fills 513 MiB. What will it fill with "4-bit weights": an eighth, 64 MiB?
+# Load the base, and count the bytes of its weights by the format that they are stored in.
 
 # %%
 from collections import Counter
@@ -100,9 +112,10 @@ print(f"together       {sum(tensors.values()):4} tensors   {sum(stored.values())
 
 # %% [markdown]
 # `uint8` holds the codes, two to a byte: 210 linear layers. The rest stayed as it was: the embedding table, tied with
-# `lm_head`, and 61 small norm vectors. In a model this small the table is a fifth of all weights, so "4-bit" shrinks
-# the whole by far less than eight times. In an 8B model it is a smaller share, and the saving is closer to what the
-# name says. (On a GPU, preparing the model for training will lift the table to float32, and double its bytes.)
+# `lm_head`, and 61 small norm vectors. (What the explorer has on top of this are scales, which come below.) In a
+# model this small the table is a fifth of all weights, so "4-bit" shrinks the whole by far less than eight times. In
+# an 8B model it is a smaller share, and the saving is closer to what the name says. (On a GPU, preparing the model
+# for training will lift the table to float32, and double its bytes.)
 #
 # A trap: the packed tensors have half as many *elements* as weights, so adding up `numel()` undercounts the model.
 
@@ -265,9 +278,9 @@ sealed
 # original?), the accuracy after, and the time of a step and the peak memory next to lesson 07's.
 
 # %%
-from lorakit.finetune import finetune
+from widgets import show_training
 
-history = finetune(config, model, tokenizer, train=train, held_out=held_out[:400])
+history = show_training(config, model, tokenizer, train=train, held_out=held_out[:400])
 print(f"before: {history.before}\nafter:  {history.after}")
 
 # %% [markdown]

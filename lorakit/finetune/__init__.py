@@ -6,7 +6,7 @@
 from lorakit.finetune.adapters import add_adapters, base_fingerprint, lora_b_gradients, require_gradients
 from lorakit.finetune.config import METHODS, SCHEDULES, TrainConfig
 from lorakit.finetune.evaluation import Evaluation, completion_logits, completion_loss, evaluate, wilson_interval
-from lorakit.finetune.loop import QUICK_EVALUATION, History, Step, finetune, learning_rate_at
+from lorakit.finetune.loop import QUICK_EVALUATION, History, Step, finetune, learning_rate_at, rows_or_reviews
 
 __all__ = [
     "METHODS",
@@ -25,5 +25,6 @@ __all__ = [
     "learning_rate_at",
     "lora_b_gradients",
     "require_gradients",
+    "rows_or_reviews",
     "wilson_interval",
 ]

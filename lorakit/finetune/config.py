@@ -21,7 +21,8 @@ class TrainConfig:
         LorakitError: a value that cannot be meant, named in the message.
     """
 
-    method: str = "lora"
+    method: str | None = None
+    """What the base is: "lora" or "qlora"; None goes by `quant_type`."""
     r: int = 8
     lora_alpha: float = 16
     lora_dropout: float = 0.0
@@ -52,6 +53,8 @@ class TrainConfig:
                 raise LorakitError(f"{name} is {value!r}: it is a number above 0.")
         if not isinstance(self.lora_dropout, (int, float)) or not 0 <= self.lora_dropout < 1:
             raise LorakitError(f"lora_dropout is {self.lora_dropout!r}: it is a share, at least 0 and below 1.")
+        if self.method is None:
+            object.__setattr__(self, "method", "qlora" if self.quant_type else "lora")
         if self.method not in METHODS:
             raise LorakitError(f"method {self.method!r} is unknown: use 'lora' or 'qlora'.")
         if self.lr_scheduler_type not in SCHEDULES:

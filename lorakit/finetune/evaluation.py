@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lorakit.data import IGNORED, Batch, Row, check_rows, collate, encode, length_buckets
-from lorakit.finetune.machine import progress_bar
+from lorakit.data import IGNORED, Batch, Example, Row, check_rows, collate, encode, length_buckets
+from lorakit.finetune.machine import Bar, Progress, progress_bar
 from lorakit.models import compute_dtype
 
 
@@ -64,48 +64,70 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Row],
     micro_batch_size: int = 16,
+    progress: Progress = progress_bar,
 ) -> Evaluation:
-    """Loss on `rows`, and with label words the accuracy of the likeliest word. Training mode is put back after."""
+    """Loss on `rows`, and with label words the accuracy of the likeliest word. Training mode is put back after.
+
+    `progress` makes the bar, which is told the accuracy and its interval at the end.
+    """
     check_rows(rows)
     was_training = model.training
     model.eval()
     words = [row.get("label_words", (row["completion"],)) for row in rows]
     candidates = [{**row, "completion": word} for row, choices in zip(rows, words, strict=True) for word in choices]
-    scores = iter(_log_probabilities(model, tokenizer, candidates, micro_batch_size))
+    examples = encode(candidates, tokenizer)
+    passes = _shared_passes(examples)
+    with progress(len(passes), "evaluating", "row") as bar:
+        scores = _log_probabilities(model, examples, passes, micro_batch_size, tokenizer.pad_token_id, bar)
+        result = _verdicts(rows, words, scores)
+        if result.accuracy is not None:
+            bar.set_postfix(accuracy=result.accuracy, low=result.low, high=result.high)
+    model.train(was_training)
+    return result
+
+
+def _verdicts(
+    rows: Sequence[Row], words: Sequence[Sequence[str]], log_probabilities: Sequence[tuple[float, int]]
+) -> Evaluation:
+    """What the log-probability of each row's words, one row after the other, says of the model."""
+    scores = iter(log_probabilities)
     nats, tokens, predictions = 0.0, 0, []
     for row, choices in zip(rows, words, strict=True):
         scored = {word: next(scores) for word in choices}
         log_probability, length = scored[row["completion"]]
         nats, tokens = nats - log_probability, tokens + length
         predictions.append(max(scored, key=lambda word: scored[word][0]))
-    model.train(was_training)
     if not all("label_words" in row for row in rows):
         return Evaluation(len(rows), nats / tokens)
     right = sum(prediction == row["completion"] for prediction, row in zip(predictions, rows, strict=True))
     return Evaluation(len(rows), nats / tokens, right / len(rows), *wilson_interval(right, len(rows)), predictions)
 
 
-def _log_probabilities(model, tokenizer, rows: Sequence[Row], micro_batch_size: int) -> list[tuple[float, int]]:
-    """Log-probability of each row's completion after its prompt, and its number of tokens.
+def _shared_passes(examples: Sequence[Example]) -> list[list[int]]:
+    """Numbers of the examples that share a pass over their prompt.
 
-    The last token of a completion is predicted, never read: words of one token share a single pass over their prompt.
+    The last token of a completion is predicted, never read: examples that differ in it alone are read as one.
     """
-    examples = encode(rows, tokenizer)
     sharing: dict[tuple, list[int]] = {}
     for i, example in enumerate(examples):
         sharing.setdefault((*example.input_ids[:-1], example.prompt_length), []).append(i)
-    firsts = {id(examples[group[0]]): group for group in sharing.values()}
+    return list(sharing.values())
+
+
+def _log_probabilities(
+    model, examples: Sequence[Example], passes: list[list[int]], micro_batch_size: int, pad_token_id: int, bar: Bar
+) -> list[tuple[float, int]]:
+    """Log-probability of each example's completion after its prompt, and its number of tokens."""
+    firsts = {id(examples[group[0]]): group for group in passes}
     result: list[tuple[float, int]] = [(0.0, 0)] * len(examples)
-    bar = progress_bar(len(sharing), "evaluating", "row")
-    for bucket in length_buckets([examples[group[0]] for group in sharing.values()], micro_batch_size):
+    for bucket in length_buckets([examples[group[0]] for group in passes], micro_batch_size):
         bar.update(len(bucket))
-        logits, _ = completion_logits(model, collate(bucket, tokenizer.pad_token_id))
+        logits, _ = completion_logits(model, collate(bucket, pad_token_id))
         for row_logits, first in zip(logits, bucket, strict=True):
             for i in firsts[id(first)]:
                 targets = torch.tensor(examples[i].completion, device=logits.device)
                 chosen = row_logits[-len(targets) :].log_softmax(-1).gather(-1, targets[:, None])
                 result[i] = (chosen.sum().item(), len(targets))
-    bar.close()
     return result
 
 

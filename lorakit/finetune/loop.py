@@ -20,7 +20,7 @@ from lorakit.errors import LorakitError
 from lorakit.finetune.adapters import add_adapters, require_gradients
 from lorakit.finetune.config import TrainConfig
 from lorakit.finetune.evaluation import Evaluation, completion_loss, evaluate
-from lorakit.finetune.machine import interrupt_after_step, measured_peak, progress_bar, write_whole
+from lorakit.finetune.machine import Progress, interrupt_after_step, measured_peak, progress_bar, write_whole
 from lorakit.models import compute_dtype, load_model
 
 QUICK_EVALUATION = 400
@@ -85,6 +85,7 @@ def finetune(
     output_dir: str | Path | None = None,
     checkpoint_every: int = 20,
     resume: bool = False,
+    progress: Progress = progress_bar,
 ) -> History:
     """Fine-tune `model` with adapters. With nothing but a config: the default model, on the review data.
 
@@ -97,18 +98,14 @@ def finetune(
         output_dir: folder for the adapter, as peft saves it, `history.json`, and a checkpoint every
             `checkpoint_every` steps. An adapter that is there already is never overwritten.
         resume: go on from the checkpoint in `output_dir`, to the same adapter, bit for bit, on a CPU.
+        progress: makes the bars of the evaluations and of the training, of text where nothing else is given.
 
     Raises:
         LorakitError: bad rows or layers, a folder in use, a checkpoint of another run, or no gradient at the adapters.
     """
     if (model is None) != (tokenizer is None):
         raise LorakitError("a model needs its own tokenizer: pass both, as load_model() returns them, or neither.")
-    if train is None:
-        reviews, quick = split_reviews()
-        train, held_out = reviews, held_out if held_out is not None else quick[:QUICK_EVALUATION]
-    held_out = held_out if held_out is not None else train[:QUICK_EVALUATION]
-    check_rows(train)
-    check_rows(held_out)
+    train, held_out = rows_or_reviews(train, held_out)
     folder = _claim(output_dir, resume)
     if model is None:
         model, tokenizer = load_model(quant_type=config.quant_type, double_quant=config.double_quant)
@@ -119,9 +116,9 @@ def finetune(
     with measured_peak(model.device) as peak:
         run = _Run(config, model, tokenizer, examples)
         saved = run.load(folder / CHECKPOINT) if folder and resume and (folder / CHECKPOINT).exists() else None
-        before = Evaluation(**saved) if saved else evaluate(model, tokenizer, held_out, rows_at_once)
-        stopped = run.train(before, callback, folder, checkpoint_every)
-        after = evaluate(model, tokenizer, held_out, rows_at_once)
+        before = Evaluation(**saved) if saved else evaluate(model, tokenizer, held_out, rows_at_once, progress)
+        stopped = run.train(before, callback, folder, checkpoint_every, progress)
+        after = evaluate(model, tokenizer, held_out, rows_at_once, progress)
     history = History(config, before, after, run.losses, run.seconds, run.tokens, peak[0], stopped, model, tokenizer)
     if folder:
         _save_adapter(model, folder)
@@ -131,6 +128,17 @@ def finetune(
         if not stopped:
             (folder / CHECKPOINT).unlink(missing_ok=True)
     return history
+
+
+def rows_or_reviews(train: Sequence[Row] | None, held_out: Sequence[Row] | None) -> tuple[Sequence[Row], Sequence[Row]]:
+    """The rows that a fine-tune trains on and is evaluated on, checked; what is None is filled in (see `finetune`)."""
+    if train is None:
+        reviews, quick = split_reviews()
+        train, held_out = reviews, held_out if held_out is not None else quick[:QUICK_EVALUATION]
+    held_out = held_out if held_out is not None else train[:QUICK_EVALUATION]
+    check_rows(train)
+    check_rows(held_out)
+    return train, held_out
 
 
 class _Run:
@@ -148,12 +156,14 @@ class _Run:
         self.tokens, self.seconds = 0, 0.0
         torch.manual_seed(config.seed)  # dropout
 
-    def train(self, before: Evaluation, callback, folder: Path | None, checkpoint_every: int) -> bool:
+    def train(
+        self, before: Evaluation, callback, folder: Path | None, checkpoint_every: int, progress: Progress
+    ) -> bool:
         """Train to the last step; returns whether it was stopped before that."""
         config = self.config
         self.prove_gradients()
         steps = enumerate(step_rows(self.examples, config.rows_per_step, config.steps, config.seed))
-        bar = progress_bar(config.steps, "training", "step")
+        bar = progress(config.steps, "training", "step")
         with interrupt_after_step() as interrupted, bar:
             for index, rows in steps:
                 bar.update()

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import torch
@@ -66,6 +67,20 @@ def high_water_mark(pid: int | str) -> int:
     """
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:")), 0)
+
+
+class Bar(Protocol):
+    """What shows how far a long job is: as much of tqdm as is used here."""
+
+    def update(self, n: int = 1) -> object: ...
+    def set_postfix(self, **values: object) -> object: ...
+    def close(self) -> object: ...
+    def __enter__(self) -> "Bar": ...
+    def __exit__(self, *error: object) -> object: ...
+
+
+Progress = Callable[[int, str, str], Bar]
+"""Makes the bar of a job from its total, what it is, and the unit that is counted."""
 
 
 def progress_bar(total: int, what: str, unit: str) -> tqdm:

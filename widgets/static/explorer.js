@@ -1,0 +1,130 @@
+// What every explorer shares: controls, results that are announced, a drawing. Its own file follows in the same
+// module and exports `explorer(describe)`, where describe(value, numbers) puts looked-up numbers into words.
+
+// Numbers as widgets/words.py writes them.
+const fixed = (value, digits) => (Math.floor(value * 10 ** digits + 0.5) / 10 ** digits).toFixed(digits);
+const count = (number) => number.toLocaleString("en-US");
+const number = (value) => String(Number(value.toPrecision(6)));
+const size = (bytes) => {
+  for (const [unit, unitBytes] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]]) {
+    if (bytes >= unitBytes) return `${count(bytes)} bytes (${fixed(bytes / unitBytes, 2)} ${unit})`;
+  }
+  return `${count(bytes)} bytes`;
+};
+
+// Text goes in as text and never as HTML: a label may hold what a learner typed.
+const element = (tag, attributes = {}, ...children) => {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+};
+
+// A slider on the places of its options. Returns what to add to the page, and how to show a value.
+function slider({ label, options }, id, choose) {
+  const input = element("input", { type: "range", id, min: 0, max: options.length - 1, step: 1 });
+  const text = element("span", { class: "lorakit-setting", "aria-hidden": "true" });
+  input.addEventListener("input", () => choose(options[input.valueAsNumber].value));
+  const show = (value) => {
+    const place = options.findIndex((option) => option.value === value);
+    input.value = place;
+    text.textContent = options[place].text;
+    input.setAttribute("aria-valuetext", options[place].text);
+  };
+  return { node: element("div", { class: "lorakit-slider" }, element("label", { for: id }, label), input, text), show };
+}
+
+// Radio buttons (one) or check boxes (many) in a named group.
+function group({ label, kind, options }, id, choose) {
+  const type = kind === "one" ? "radio" : "checkbox";
+  const inputs = options.map((_, i) => element("input", { type, id: `${id}-${i}`, name: id }));
+  const chosen = () => options.filter((_, i) => inputs[i].checked).map((option) => option.value);
+  for (const input of inputs) input.addEventListener("change", () => choose(kind === "one" ? chosen()[0] : chosen()));
+  const labelled = inputs.map((input, i) =>
+    element("span", { class: "lorakit-option" }, input, element("label", { for: input.id }, options[i].text)),
+  );
+  const show = (value) => {
+    inputs.forEach((input, i) => (input.checked = [value].flat().includes(options[i].value)));
+  };
+  return { node: element("fieldset", {}, element("legend", {}, label), ...labelled), show };
+}
+
+const explorer = (describe) => ({
+  render({ model, el }) {
+    const id = `lorakit-${Math.random().toString(36).slice(2)}`; // the same explorer may be shown twice
+    let live = true; // whether there is a kernel to tell
+    const controls = {};
+    for (const control of model.get("controls")) {
+      const choose = (value) => {
+        model.set("value", { ...model.get("value"), [control.name]: value }); // this draws
+        // And this tells Python. save_changes() would hold a second step back while the kernel is busy with a cell, and
+        // a next cell that waits already would run before it, with what was set a step earlier.
+        if (live) model.send({ value: model.get("value") });
+      };
+      controls[control.name] = (control.kind === "slider" ? slider : group)(control, `${id}-${control.name}`, choose);
+    }
+
+    const results = element("dl", { class: "lorakit-results", "aria-live": "polite" });
+    const rows = {};
+    const row = (label) => {
+      rows[label] = element("dd");
+      // Atomic: where a result changes, its label is announced with it.
+      results.append(element("div", { "aria-atomic": "true" }, element("dt", {}, label), rows[label]));
+      return rows[label];
+    };
+
+    const drawing = element("div", { class: "lorakit-drawing", "aria-hidden": "true" }); // the caption says it in words
+    drawing.innerHTML = model.get("drawing"); // made by Python, which escapes what is in it
+    const caption = element("figcaption");
+
+    const show = () => {
+      const value = model.get("value");
+      for (const [name, control] of Object.entries(controls)) control.show(value[name]);
+      const description = describe(value, model.get("numbers"));
+      for (const [label, text] of Object.entries(description.results)) {
+        const cell = rows[label] ?? row(label);
+        if (cell.textContent !== text) cell.textContent = text; // what has not changed is not announced
+      }
+      for (const part of drawing.querySelectorAll("[data-when]")) {
+        const [name, values] = part.dataset.when.split("=");
+        const shown = [value[name]].flat().map((each) => String(each ?? "None"));
+        part.style.display = values.split(" ").some((each) => shown.includes(each)) ? "" : "none";
+      }
+      for (const { name, kind, options } of model.get("controls")) {
+        const place = options.findIndex((option) => option.value === value[name]);
+        if (kind === "slider") drawing.style.setProperty(`--${name}`, place);
+      }
+      caption.textContent = description.caption;
+    };
+
+    const heading = element("div", { class: "lorakit-title", id }, model.get("title"));
+    const settings = element("div", { class: "lorakit-settings" }, ...Object.values(controls).map(({ node }) => node));
+    const page = element("section", { class: "lorakit-explorer", "aria-labelledby": id }, heading, settings, results);
+    page.append(element("figure", {}, drawing, caption));
+    el.append(page);
+    model.on("change:value", show);
+    show();
+
+    // Without its kernel it still draws, but what is set does not reach Python.
+    const lost = element("p", { class: "lorakit-lost", role: "status" });
+    heading.after(lost);
+    function connection() {
+      // Backbone calls this with its own model as `this`, which knows whether the line to the kernel is up.
+      live = this.comm_live;
+      lost.textContent = live ? "" : "Not connected: run this cell again, so that what you set counts.";
+    }
+    model.on("comm_live_update", connection);
+
+    // An arrow key moves the slider. JupyterLab, which listens at the document, would take it to the next cell.
+    const keep = (event) => {
+      const modified = event.ctrlKey || event.metaKey || event.altKey || event.shiftKey; // Ctrl+S still saves
+      if (page.contains(event.target) && !modified) event.stopPropagation();
+    };
+    window.addEventListener("keydown", keep, true);
+    return () => {
+      window.removeEventListener("keydown", keep, true);
+      model.off("change:value", show);
+      model.off("comm_live_update", connection);
+    };
+  },
+});
