@@ -9,6 +9,7 @@ import lesson_memory
 import machine
 import nbformat
 import pytest
+import slider_to_paint
 from nbformat.v4 import new_code_cell, new_notebook
 
 from lorakit import LorakitError
@@ -127,3 +128,35 @@ def test_the_memory_of_a_lesson_is_seen_in_the_cell_that_takes_it(tmp_path):
     assert 200 / 1024 < result["peak_gib"] < 400 / 1024
     assert result["seconds"] >= 0.5
     assert path.read_bytes() == written
+
+
+def test_a_percentile_is_one_of_the_values():
+    values = list(range(100, 0, -1))
+    assert [slider_to_paint.percentile(values, percent) for percent in (50, 95, 100)] == [50, 95, 100]
+    assert slider_to_paint.percentile([7, 3, 5], 50) == 5
+    assert slider_to_paint.percentile([7], 95) == 7
+
+
+def test_a_walk_over_the_ranks_turns_at_both_ends():
+    steps = list(slider_to_paint.walk(64, 12))
+    assert steps[:4] == [("ArrowRight", 128), ("ArrowRight", 256), ("ArrowLeft", 128), ("ArrowLeft", 64)]
+    assert steps[9:] == [("ArrowLeft", 1), ("ArrowRight", 2), ("ArrowRight", 4)]
+
+
+def test_each_level_of_the_sliders_is_judged_by_what_was_measured():
+    ways = {
+        "in the browser": {"frame_p50_ms": 8.0, "frame_p95_ms": 16.0},
+        "FigureWidget": {"frame_p50_ms": 40.0, "frame_p95_ms": 79.0},
+        "Output": {"frame_p50_ms": 80.0, "frame_p95_ms": 160.0},
+        "kernel to text": {"frame_p50_ms": 30.0, "frame_p95_ms": 100.1},
+    }
+    found = slider_to_paint.verdicts(ways, {"max_ms": 299.0})
+    assert [(level["measured"], level["met"]) for level in found] == [
+        (16.0, True),
+        (100.1, False),
+        (299.0, True),
+        (5.0, True),
+        (4.9, False),
+        (10.0, True),
+        (10.0, True),
+    ]

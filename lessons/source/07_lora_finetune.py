@@ -423,8 +423,8 @@ f"{len(mended)} of {flips} flips mended: a coin does as well with probability {p
 # %% [markdown]
 # ## Take it with you
 #
-# **Predict:** peft keeps adapters in float32, 4 bytes a weight. You know how many weights they have. How many bytes
-# will the saved adapter fill? Save it as peft saves adapters, into a fresh folder, and look.
+# **Predict:** peft keeps adapters in float32, 4 bytes a weight. You know how many weights they have, and the explorer
+# at the top named the bytes. Will they be right to the last one? Save the adapter as peft does, into a fresh folder.
 
 # %%
 import tempfile

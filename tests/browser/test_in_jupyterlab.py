@@ -7,15 +7,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from lab import open_notebook, small_notebook
 
 LESSONS = Path(__file__).parents[2] / "lessons"
-
-
-def open_notebook(page, address):
-    page.goto(address)
-    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell", timeout=60_000)
-    page.wait_for_selector("text=/ipykernel.*[|] Idle/", timeout=90_000)
 
 
 def run_all(page):
@@ -56,11 +50,6 @@ def test_lesson_00_runs_from_top_to_bottom_with_its_stubs_unfilled(lab, page, tm
     pictures = page.locator('img[src^="data:image/svg+xml"]').evaluate_all("images => images.map(i => i.naturalWidth)")
     assert len(pictures) == 2  # the map of the course, and how far the learner is
     assert min(pictures) > 0
-
-
-def small_notebook(path, *cells):
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=kernel), path)
 
 
 def test_figures_are_drawn_and_small(lab, page, tmp_path):

@@ -52,14 +52,20 @@ function group({ label, kind, options }, id, choose) {
 const explorer = (describe) => ({
   render({ model, el }) {
     const id = `lorakit-${Math.random().toString(36).slice(2)}`; // the same explorer may be shown twice
+    // Python is told a moment after the frame is drawn: what a message sets off in JupyterLab would hold up that frame.
+    // Not by save_changes(), which holds a second step back while the kernel is busy with a cell: a next cell that waits
+    // already would then run before it, with what was set a step earlier.
     let live = true; // whether there is a kernel to tell
+    let waiting;
+    const tell = () => {
+      waiting = undefined;
+      if (live) model.send({ value: model.get("value") });
+    };
     const controls = {};
     for (const control of model.get("controls")) {
       const choose = (value) => {
         model.set("value", { ...model.get("value"), [control.name]: value }); // this draws
-        // And this tells Python. save_changes() would hold a second step back while the kernel is busy with a cell, and
-        // a next cell that waits already would run before it, with what was set a step earlier.
-        if (live) model.send({ value: model.get("value") });
+        waiting ??= setTimeout(tell, 20);
       };
       controls[control.name] = (control.kind === "slider" ? slider : group)(control, `${id}-${control.name}`, choose);
     }
