@@ -74,11 +74,11 @@ def test_of_a_cell_that_imports_the_import_alone_is_needed():
 def test_a_lesson_that_trains_is_graded_without_training(lesson):
     lesson = read_lesson(lesson)
     copy = graded_copy(lesson, {number: exercise.solution for number, exercise in lesson.exercises.items()}, "")
-    assert not [cell for cell in copy.cells if "finetune(" in cell.source or "load_model(" in cell.source]
-    assert [cell for cell in lesson.notebook.cells if "finetune(" in cell.source]
+    assert not [cell for cell in copy.cells if "show_training(" in cell.source or "load_model(" in cell.source]
+    assert [cell for cell in lesson.notebook.cells if "show_training(" in cell.source]
     uses = {"7.3": "def mended_and_broken(truth, before, after):\n    return history.losses"}
     if lesson.name.startswith("07"):  # what the training made is made when it is used
-        assert [cell for cell in graded_copy(lesson, uses, "").cells if "finetune(" in cell.source]
+        assert [cell for cell in graded_copy(lesson, uses, "").cells if "show_training(" in cell.source]
 
 
 def test_every_lessons_reference_answers_are_graded_correct(tmp_path):
