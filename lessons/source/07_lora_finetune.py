@@ -96,9 +96,10 @@ check_adapter_weights(adapter_weights)
 # %% [markdown]
 # ## One place for the settings
 #
-# **Predict** for this model: it has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to 192
-# (9 query heads, but only 3 value heads, of 64 numbers each). How many weights do adapters of rank 8 beside these two
-# have? How many bytes will they fill on disk? Then run the cell, which reads the shapes and loads no weight.
+# This model has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to 192 (9 query heads, but
+# only 3 value heads, of 64 numbers each). At rank 8 that makes the 460,800 weights which you saw above: can you get them
+# by hand? **Predict** two more things: how many will they be at rank 16, and how many bytes do they fill on disk, where
+# peft keeps 4 bytes a weight and the names of the tensors? Then run the cell, which loads no weight, and set the rank.
 
 # %%
 from transformers import AutoConfig
@@ -108,12 +109,15 @@ explorer = show_adapter_size(AutoConfig.from_pretrained(find_model()))
 explorer
 
 # %% [markdown]
-# Move things, by mouse or with the arrow keys. Twice the rank is twice the weights. Alpha costs nothing: it is a
-# number, and only alpha / r counts. The three wide layers of the feed-forward half cost most. And the base can be
-# stored in fewer bits, whatever the adapter is: leave it as it is for now, since that is QLoRA, and lesson 10's.
+# Move things, by mouse or with the arrow keys. (Where you see no sliders you are reading without a kernel: this is a
+# picture of them.) The drawing is one block, and you need only its seven rectangles, the linear layers. Twice the rank is
+# twice the weights. Alpha costs no weights: it acts through alpha / r alone. `gate_proj`, `up_proj` and `down_proj` are
+# the widest, and cost most. The base can be stored in fewer bits, whatever the adapter is: leave it as it is for now,
+# since lesson 10 is about that.
 #
-# Everything that decides this fine-tune is in one object. It takes what you have set above, so move the rank or alpha,
-# run on from here, and the whole lesson follows. (The numbers in the text are those of the values that you found.)
+# Everything that decides this fine-tune is in one object, which takes what you have set. To train with something else,
+# move the rank, alpha or the target modules (at least one), and run the next cell and all below it. Running the
+# explorer's own cell again sets it back. (Numbers in the text are for the values that it starts with.)
 
 # %%
 from lorakit.finetune import TrainConfig
@@ -123,7 +127,8 @@ config
 
 # %% [markdown]
 # `micro_batch_size` sentences are in memory at once; after `gradient_accumulation_steps` of these the optimizer
-# (AdamW) takes one step. The learning rate climbs for `warmup_steps` and then falls in a line to zero.
+# (AdamW) takes one step. The learning rate climbs for `warmup_steps` and then falls in a line to zero. The other fields
+# can stay as they are.
 
 # %% [markdown]
 # ## The data
@@ -294,9 +299,10 @@ sealed
 # %% [markdown]
 # ## Train
 #
-# **Predict** the accuracy on the held-out sentences, before and after. Then run, and watch. You may stop it at any time,
-# with the button that appears or with the ■ above: it ends after the current step and keeps what it has learned. (This
-# is `lorakit.finetune.finetune` with a picture; the points on the way are of the first 100 held-out sentences.)
+# **Predict** the accuracy on the held-out sentences, before and after. Then run, and watch: first the 400 sentences are
+# judged, then the steps begin. From there on you may stop, with the button that appears or with the ■ above: the run
+# ends after the current step, keeps what it has learned, and judges the 400 once more. (This is
+# `lorakit.finetune.finetune` with a picture; the points on the way are of the first 100 held-out sentences.)
 
 # %%
 from widgets import show_training
@@ -306,7 +312,8 @@ print(f"before: {history.before}\nafter:  {history.after}")
 
 # %% [markdown]
 # Each bracket is a 95 % interval: with 400 sentences, a measured accuracy is good to three or four points either way.
-# Compare what you predicted.
+# Compare what you predicted. (The losses are in *nats*, the unit of −ln p. The one in "before" is the mean over 400
+# sentences; that of the four above, and those of the first steps, are of few and differ.)
 
 # %%
 from widgets import accuracy_figure, loss_figure
@@ -437,7 +444,8 @@ share = size / (4 * (everything - trainable))
 f"{trainable:,} weights; the file has {size:,} bytes, {share:.2%} of the base in float32"
 
 # %% [markdown]
-# What is on top of four bytes a weight are the names and shapes of the tensors. Hand on the whole folder: rank, alpha
+# The explorer was right to the last byte. What is on top of four bytes a weight are the names and shapes of the
+# tensors. Hand on the whole folder: rank, alpha
 # and targets stand in `adapter_config.json` beside the weights, and whoever has the same base can load it. Plain peft
 # does, with no word of this course:
 
@@ -454,8 +462,7 @@ with torch.no_grad():
 # ## The same with transformers' Trainer
 #
 # Most code that you meet trains with `Trainer`. It is the same loop with many more switches. Three steps of it, on a
-# fresh adapter, from the same rows. (Part of why a step takes longer: it computes all 49,152 logits at *every*
-# position, though only the last ones count here. And three steps carry its start-up.)
+# fresh adapter, from the same rows.
 
 # %%
 from transformers import Trainer, TrainingArguments
@@ -492,11 +499,16 @@ trainer = Trainer(fresh, arguments, train_dataset=encode(train[:200], tokenizer)
 result = trainer.train()
 
 # %% [markdown]
-# The losses printed above start where ours did, near 6, and fall. Compare the time of a step:
+# The losses printed above start where ours did, near 6. (Trainer's first step has a learning rate of 0, so what its loss
+# does next is another batch, and no learning yet.) **Predict** the time of a step next to ours:
 
 # %%
 theirs = result.metrics["train_runtime"] / 3
 f"Trainer {theirs:.2f} s a step, our loop {history.seconds / len(history.losses):.2f} s a step"
+
+# %% [markdown]
+# Part of why its step takes longer: it computes all 49,152 logits at *every* position, though only the last ones count
+# here. And three steps carry its start-up.
 
 # %% [markdown]
 # ## How far you are

@@ -81,9 +81,10 @@ explorer = show_adapter_size(shapes, quant_type="nf4", quant_types=("nf4", "fp4"
 explorer
 
 # %% [markdown]
-# Far more than 64 MiB: the next section finds out why. The adapter is as large as it was in lesson 07, whatever the base
-# is stored in. Where you leave the sliders alone, the two runs have the same settings and can be compared; whatever
-# you set, the next cell and all that follow take it.
+# Far more than 64 MiB: the next section finds out why. (The dashed boxes are the layers that are stored as codes. fp4
+# fills as many bytes as nf4; only its levels differ.) The adapter is as large as it was in lesson 07, whatever the base
+# is stored in. Whatever you set, the next cell and all that follow take it; the comparison with lesson 07, and with the
+# recorded runs at the end, holds where both have the values that the sliders start with.
 
 # %%
 from lorakit.finetune import TrainConfig
@@ -298,8 +299,9 @@ recorded = next(run for run in record["runs"] if (run["method"], run["seed"]) ==
 loss_figure({"LoRA, recorded": recorded["losses"], "QLoRA, here": history.losses}).show()
 
 # %% [markdown]
-# LoRA's curve is the recorded run with the same seed and the same rows, see below. The shapes are the same: a steep
-# fall while the model learns that one of two words is wanted, then the slow and noisy part.
+# LoRA's curve is the recorded run with the same seed, the same rows and the values that the sliders start with, see
+# below. The shapes are the same: a steep fall while the model learns that one of two words is wanted, then the slow and
+# noisy part.
 
 # %%
 accuracy_figure({"before": history.before, "after": history.after}).show()
@@ -312,10 +314,10 @@ speed = f"{history.tokens_per_second:,.0f} tokens a second, {history.seconds / l
 f"{history.seconds:.0f} s of training, {speed}, peak memory {history.peak_memory_bytes / 2**30:.2f} GiB"
 
 # %% [markdown]
-# Hold these against lesson 07's. A step takes about as long or longer, not less: each layer's codes are turned back
-# into numbers before each multiplication, on the way forth and again on the way back. "Trains faster" is a claim that
-# this measurement does not bear out. On a CPU the peak is that of the whole process, so Python and its libraries are
-# in both; only the recorded runs below, each in a process of its own, compare fairly.
+# Hold these against lesson 07's. Each layer's codes are turned back into numbers before each multiplication, on the way
+# forth and again on the way back: that is work which LoRA does not have. But two single timings on a busy machine can
+# fall either way. And on a CPU the peak is that of the whole process, so Python and its libraries are in both. Only the
+# recorded runs below, each in a process of its own, compare fairly; look there whether QLoRA "trains faster".
 
 # %% [markdown]
 # ## What changed, and what did not
@@ -343,7 +345,7 @@ print(f"{len(mended)} mended, {len(broken)} broken\n", *mended[:4], "--- broken:
 # sentences, and only those where they disagree count.
 #
 # That takes too long for a lesson, so it was recorded: `python tests/bench/compare_methods.py`, three seeds, 1,000
-# held-out sentences.
+# held-out sentences. (With seed 0 it is the run that you made; the accuracies differ because all 1,000 are judged.)
 
 # %%
 print(record["machine"]["summary"])
@@ -409,7 +411,8 @@ progress()
 # - Set all of `bnb_4bit_quant_type`, `bnb_4bit_use_double_quant` and `bnb_4bit_compute_dtype`: the defaults are other
 #   ones.
 # - See that gradients arrive, above all on a 4-bit base; see that the codes did not move.
-# - Here it was not faster than LoRA; what it saves is memory for the *base*, which pays when the base is large.
+# - In the recorded runs it was not faster than LoRA; what it saves is memory for the *base*, which pays when the base
+#   is large.
 # - One run on 400 sentences decides nothing about one or two points: pair, repeat, and give the interval.
 #
 # `lorakit finetune --method qlora` runs this without a notebook. Next: lesson 11 finds every byte of a training step.

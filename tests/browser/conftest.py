@@ -1,4 +1,4 @@
-"""A real JupyterLab and a real Chromium."""
+"""A real JupyterLab and a real Chromium, for each test of its own."""
 
 import os
 
@@ -13,13 +13,13 @@ def browser():
         if os.environ.get("CI"):
             pytest.fail("no Chromium on this machine: CI must install it")
         pytest.skip("no Chromium on this machine: `apt-get install chromium`")
-    with chromium() as browser:
-        yield browser
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
 def lab(tmp_path):
-    """A JupyterLab on `tmp_path`, its token on; yields a function that gives the address of a notebook in it."""
+    """A JupyterLab on `tmp_path`: a function that gives the address of a notebook in it."""
     with jupyterlab(tmp_path) as address:
         yield address
 
