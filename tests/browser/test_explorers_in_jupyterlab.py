@@ -149,6 +149,12 @@ def test_what_is_set_while_a_cell_runs_reaches_the_next_one(page, explorer):
     page.keyboard.press("Control+Enter")
     wait_until_run(page, seconds=30)
     assert page.locator(".jp-CodeCell").last.locator(".jp-OutputArea-output").last.inner_text() == "64"
+    page.locator(".jp-CodeCell").last.locator(".jp-InputArea-editor").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("explorer.value = {'r': 2}")  # and the other way round
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector('.lorakit-explorer input[aria-valuetext="2"]', timeout=10_000)
+    assert results(page)["Adapter parameters"] == "115,200"
 
 
 def test_after_a_restart_it_says_so_and_works_when_run_again(page, explorer):
