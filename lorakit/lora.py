@@ -24,14 +24,22 @@ def count_lora_parameters(model: PreTrainedModel | PretrainedConfig, r: int, tar
 
 
 def target_shapes(shapes: Shapes, target_modules: Collection[str]) -> dict[str, tuple[int, int]]:
-    """Those layers whose last name is among `target_modules`."""
-    has = dict.fromkeys(last_name(layer) for layer in shapes)
+    """Those layers that `target_modules` names."""
+    check_target_modules(shapes, target_modules)
+    return {layer: shape for layer, shape in shapes.items() if any(is_target(layer, each) for each in target_modules)}
+
+
+def check_target_modules(layers: Collection[str], target_modules: Collection[str]) -> None:
+    """Raise LorakitError for a name that no layer has; peft itself is silent about a wrong one beside a right one."""
     for wanted in target_modules:
-        if wanted not in has:
-            raise LorakitError(
-                f"target module {wanted!r} is not in this model: its linear layers are {', '.join(sorted(has))}."
-            )
-    return {layer: shape for layer, shape in shapes.items() if last_name(layer) in target_modules}
+        if not any(is_target(layer, wanted) for layer in layers):
+            has = ", ".join(sorted(set(map(last_name, layers))))
+            raise LorakitError(f"target module {wanted!r} is not in this model: its linear layers are {has}.")
+
+
+def is_target(layer: str, wanted: str) -> bool:
+    """Whether peft takes `layer` for `wanted`: its whole name, or the end of it."""
+    return layer == wanted or layer.endswith("." + wanted)
 
 
 def last_name(layer: str) -> str:

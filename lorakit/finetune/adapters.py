@@ -1,7 +1,6 @@
 """Adapters beside the layers of a frozen model, by peft (Hu et al. 2021), and the guard of their gradients."""
 
 import hashlib
-from collections.abc import Sequence
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
@@ -9,6 +8,7 @@ from transformers import PreTrainedModel
 
 from lorakit.errors import LorakitError
 from lorakit.finetune.config import TrainConfig
+from lorakit.lora import check_target_modules
 
 
 def add_adapters(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
@@ -27,7 +27,8 @@ def add_adapters(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
         raise LorakitError(
             f"method {config.method!r} does not fit a base that {has}: load_model({right}) gives the right one."
         )
-    _check_target_modules(model, config.target_modules)
+    layers = [name for name, module in model.named_modules() if hasattr(module, "in_features")]
+    check_target_modules(layers, config.target_modules)
     checkpointing = {"use_reentrant": False}
     if quantised:
         model = prepare_model_for_kbit_training(model, config.gradient_checkpointing, checkpointing)
@@ -48,17 +49,6 @@ def peft_config(config: TrainConfig) -> LoraConfig:
         target_modules=list(config.target_modules),
         task_type="CAUSAL_LM",
     )
-
-
-def _check_target_modules(model: PreTrainedModel, names: Sequence[str]) -> None:
-    """peft itself is silent about a wrong name beside a right one."""
-    layers = {name for name, module in model.named_modules() if hasattr(module, "in_features")}
-    has = sorted({name.rsplit(".", 1)[-1] for name in layers})
-    for wanted in names:
-        if not any(name == wanted or name.endswith("." + wanted) for name in layers):
-            raise LorakitError(
-                f"target module {wanted!r} is not in this model: its linear layers are {', '.join(has)}."
-            )
 
 
 def base_fingerprint(model: torch.nn.Module) -> str:
