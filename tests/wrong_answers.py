@@ -1,7 +1,8 @@
-"""The exercises of all lessons, and the wrong answers in tests/wrong that their checks are to name.
+"""The exercises of all lessons, the wrong answers that their checks are to name, and other answers that are right.
 
 A file, such as `tests/wrong/ex_7_1.py`, holds the wrong answers to one exercise. Each is the code of a whole cell
 below a line `# %% its name -> a fragment of the message meant for it`. It runs where torch and math are imported.
+`tests/right/ex_7_1.py` holds answers that are right and are not the lesson's, each below a line `# %% its name`.
 """
 
 import re
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import build
 
-WRONG = Path(__file__).parent / "wrong"
-HEADER = re.compile(r"^# %% (?P<name>.+?) -> (?P<message>.+)$", re.M)
+WRONG, RIGHT = Path(__file__).parent / "wrong", Path(__file__).parent / "right"
+WRONG_HEADER = re.compile(r"^# %% (?P<name>.+?) -> (?P<message>.+)$", re.M)
+RIGHT_HEADER = re.compile(r"^# %% (?P<name>.+)$", re.M)
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,15 @@ def wrong_answers(exercise: str) -> list[WrongAnswer]:
     file = WRONG / f"ex_{exercise.replace('.', '_')}.py"
     if not file.exists():
         return []
-    _, *parts = HEADER.split(file.read_text(encoding="utf-8"))
+    _, *parts = WRONG_HEADER.split(file.read_text(encoding="utf-8"))
     return [
         WrongAnswer(exercise, name, message, source.strip())
         for name, message, source in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
     ]
+
+
+def right_answers(exercise: str) -> dict[str, str]:
+    """Other right answers to an exercise, by their names; none if there are none yet."""
+    file = RIGHT / f"ex_{exercise.replace('.', '_')}.py"
+    _, *parts = RIGHT_HEADER.split(file.read_text(encoding="utf-8")) if file.exists() else [""]
+    return {name: source.strip() for name, source in zip(parts[::2], parts[1::2], strict=True)}
