@@ -4,9 +4,30 @@ Figures that stand still are plotly's: a function makes one, and the lesson show
 """
 
 from widgets.adapter_size import show_adapter_size
+from widgets.attention import show_attention
+from widgets.census import census_figure
 from widgets.course_map import show_course_map
+from widgets.forward_pass import by_block_figure, lens_figure, rotation_figure
 from widgets.live_training import show_training
+from widgets.logits import show_logits
+from widgets.model_picture import show_model
 from widgets.progress import progress
+from widgets.tokens import show_tokens
 from widgets.training import accuracy_figure, loss_figure
 
-__all__ = ["accuracy_figure", "loss_figure", "progress", "show_adapter_size", "show_course_map", "show_training"]
+__all__ = [
+    "accuracy_figure",
+    "by_block_figure",
+    "census_figure",
+    "lens_figure",
+    "loss_figure",
+    "progress",
+    "rotation_figure",
+    "show_adapter_size",
+    "show_attention",
+    "show_course_map",
+    "show_logits",
+    "show_model",
+    "show_tokens",
+    "show_training",
+]
