@@ -218,6 +218,18 @@ def test_an_error_below_the_answers_own_lines_names_the_line_that_called():
     assert outcome("7.1", source).endswith("\nIn line 2: return torch.zeros(2) @ torch.zeros(3)")
 
 
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("return torch.ones(2, 3) @ torch.ones(2, 3)", "Is a matrix to be transposed?"),
+        ("return 1 if torch.ones(2) != torch.ones(2) else 2", "ask whether all, or any, of them hold"),
+    ],
+)
+def test_an_error_of_torch_that_says_little_comes_with_advice(line, advice):
+    assert advice in outcome("7.1", answer_7_1(line))
+    assert advice not in outcome("7.1", answer_7_1("return torch.zeros(2) @ torch.zeros(3)"))
+
+
 @pytest.mark.parametrize("line", ["raise SystemExit('bye')", "import sys; sys.exit('bye')", "exit('bye')"])
 def test_an_exit_in_the_answer_is_an_error_like_others(line):
     assert "raised SystemExit: bye\nIn line 2: " in outcome("7.1", answer_7_1(line))
@@ -480,6 +492,9 @@ def test_right_trials_pass_judgement():
 def test_the_mistake_must_explain_every_wrong_trial():
     both = message_of(trial(1, 2, half=1, less=1), trial(3, 4, half=2, less=3))
     assert both == "less\nFor x = 2 you returned 1."
+    tensor = message_of(trial(torch.ones(2), torch.zeros(2)), trial(torch.ones(3), torch.ones(3)))
+    assert tensor.startswith("Not right yet: the double is wanted. The shape is right, the numbers are not.\n")
+    assert "The shape is right" not in message_of(trial(torch.ones(3), torch.zeros(2)))
     neither = message_of(trial(1, 2, half=1), trial(3, 4, half=2))
     assert neither == "Not right yet: the double is wanted.\nFor x = 2 you returned 1."
 

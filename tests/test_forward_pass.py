@@ -28,7 +28,10 @@ def test_lines_by_block_differ_by_more_than_colour():
     assert [(line.name, line.y) for line in fig.data] == [("stream", (1.0, 10.0)), ("attention", (2.0, 3.0))]
     assert fig.data[0].line.dash != fig.data[1].line.dash and fig.data[0].marker.symbol != fig.data[1].marker.symbol
     assert (fig.layout.xaxis.title.text, fig.layout.yaxis.type, fig.layout.showlegend) == ("block", "log", True)
-    alone = by_block_figure("Chance", "probability", {"left out": [0.5]})
+    assert fig.layout.yaxis.ticktext[fig.layout.yaxis.tickvals.index(3000)] == "3,000"
+    assert fig.data[0].mode == "lines+markers" and fig.layout.xaxis.range == (-0.5, 1.5)
+    alone = by_block_figure("Chance", "probability", {"left out": [0.5]}, joined=False)
+    assert alone.data[0].mode == "markers"
     assert (alone.layout.yaxis.type, alone.layout.showlegend) == ("linear", False)
 
 

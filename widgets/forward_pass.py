@@ -34,15 +34,25 @@ def rotation_figure(vectors: Tensor, pairs: Sequence[int]) -> go.Figure:
     return fig
 
 
-def by_block_figure(title: str, y: str, lines: Mapping[str, Sequence[float]], log: bool = False) -> go.Figure:
-    """A number for each block, from block 0 on, as one line or several, by name."""
+def by_block_figure(
+    title: str, y: str, lines: Mapping[str, Sequence[float]], log: bool = False, joined: bool = True
+) -> go.Figure:
+    """A number for each block, from block 0 on, as one line or several, by name; not `joined`, as points alone."""
     fig = figure(title, "block", y)
     symbols, dashes = ("circle", "square", "diamond", "x"), ("solid", "dash", "dot", "dashdot")
     for i, (name, values) in enumerate(lines.items()):
-        line = {"color": PALETTE[i % len(PALETTE)], "dash": dashes[i % len(dashes)]}
-        marker = {"symbol": symbols[i % len(symbols)]}
-        fig.add_scatter(y=list(values), name=name, mode="lines+markers", line=line, marker=marker)
-    return fig.update_yaxes(type="log" if log else "linear").update_layout(showlegend=len(lines) > 1)
+        fig.add_scatter(
+            y=list(values),
+            name=name,
+            mode="lines+markers" if joined else "markers",
+            line={"color": PALETTE[i % len(PALETTE)], "dash": dashes[i % len(dashes)]},
+            marker={"symbol": symbols[i % len(symbols)], "size": 6 if joined else 9},
+        )
+    if log:
+        steps = [factor * 10**power for power in range(-3, 6) for factor in (1, 3)]
+        fig.update_yaxes(type="log", tickvals=steps, ticktext=[f"{step:,g}" for step in steps])
+    blocks = max(map(len, lines.values()))
+    return fig.update_xaxes(range=[-0.5, blocks - 0.5]).update_layout(showlegend=len(lines) > 1)
 
 
 def lens_figure(tokens: Sequence[str], likeliest: Sequence[Sequence[str]], chances: Tensor) -> go.Figure:

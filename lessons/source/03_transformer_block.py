@@ -1,27 +1,27 @@
 # %% [markdown]
 # # 03 · The transformer block
 #
-# **In this lesson you build one whole block of the model, RMSNorm, attention, SwiGLU and the stream that they all
-# write to, and it is equal to transformers'. Then you look at what 30 of them do to five words, leave one out, and
-# find the one number that the model cannot do without.**
+# **In this lesson you write the parts of a transformer block: RMSNorm, SwiGLU, and the wiring that lets all of them
+# write to one stream. With lesson 02's attention they make whole blocks, equal to transformers'. Then you look at
+# what 30 of them do to five words, leave blocks out, and find one number on which it all depends.**
 #
 # *About 45 minutes, of which the machine needs half a minute. Needs lesson 00, and a little torch. Attention, from
-# lesson 02, is used here as one step: it lets each token fetch something from the tokens before it. Numbers in the
-# text are the default model's: on another, trust the cells.*
+# lesson 02, is used here as one step: it lets each token fetch something from itself and the tokens before it.
+# Numbers in the text are the default model's: on another, trust the cells.*
 #
 # You will be able to
-# - name every weight of a block, and say what it does;
+# - name every weight of a block;
 # - write RMSNorm, and say how it differs from LayerNorm with its gamma and beta;
 # - write the feed-forward half with SwiGLU, and say what it has to do with the `linear1` and `linear2` of other
-#   pictures;
+#   texts;
 # - say why all of it is *added*, and measure how much each block adds.
 
 # %% [markdown]
 # ## The picture
 #
-# A Llama-type model is a stack of blocks, equal in shape, each with weights of its own. This is the model that the cell
-# loads, drawn from its own shapes. Boxes with square corners hold weights; those with round ends only compute. Take a
-# minute for the right half: by the end of this lesson you will have computed all of it.
+# A Llama-type model is a stack of blocks, equal in shape, each with weights of its own. This is the model that the
+# cell loads, drawn from its own shapes. Boxes with square corners hold weights; those with round ends only compute.
+# Take a minute for the right half: by the end of this lesson it will run by hand, attention included.
 
 # %%
 from lorakit.models import load_model
@@ -46,25 +46,34 @@ x = cache["embeddings"]  # (B, T, D): 1 text, 5 tokens, 576 numbers for each
 tuple(x.shape)
 
 # %% [markdown]
-# `x` is where the road begins: the rows of the embedding table (lesson 01). The road is called the **residual
-# stream**. Each block reads from it, and adds something to it. In block 0 there are these weights to do so:
+# `x` is where the thick grey line of the picture begins: the rows of the embedding table (lesson 01). That line is
+# called the **residual stream**, since what a block adds is only a difference, a *residual*, to what is there. Each
+# block reads from the stream and adds something to it. In block 0 these weights do so:
 
 # %%
 mine = {name.removeprefix("model.layers.0."): w for name, w in weights.items() if name.startswith("model.layers.0.")}
 {name: tuple(w.shape) for name, w in mine.items()}
 
 # %% [markdown]
-# Nine tensors: four of attention, three of the feed-forward half, two of norms. Each half of a block begins with a
-# norm.
+# Nine tensors. `self_attn` is the attention half: q, k and v make what a token looks for, is found by and hands over,
+# o brings back what was collected (lesson 02). `mlp` is the feed-forward half. Each half has a norm in front of it:
+# `input_layernorm` stands before attention, and `post_attention_layernorm`, in spite of its name, before the
+# feed-forward half. The steps of a block are kept under these names:
+
+# %%
+{name: tuple(step.shape) for name, step in cache.items() if name.startswith("0.")}
 
 # %% [markdown]
 # ## RMSNorm, and its gamma
 #
-# What arrives on the stream has any length: here it grows two-hundredfold from the first block to the last, as you
-# will see. A matrix made for short vectors would do something else to long ones. So in front of each half every
-# vector is brought to one length. **RMSNorm** (Zhang & Sennrich, 2019) divides it by the *root of the mean of its
-# squares*, after which that root is 1. Then each of the 576 numbers is multiplied by a weight of its own, **gamma**
-# (`γ`).
+# The vectors on the stream are of very different lengths: on this prompt their mean grows from 2.6 at the start to
+# about 600 at the end. A matrix would simply hand that on; the softmax in attention and the gate in the feed-forward
+# half would then work quite differently in a late block. So in front of each half every vector is brought to one
+# length. **RMSNorm** (Zhang & Sennrich, 2019) divides it by the *root of the mean of its squares*. After that the
+# mean of its squares is 1, and its length √576 = 24. Then each of the 576 numbers is multiplied by a weight of its
+# own, **gamma** (`γ`).
+#
+# (torch calls a vector's length its `norm()`; here the word norm always means the layer.)
 
 # %% [markdown]
 # ### Exercise 3.1 · RMSNorm
@@ -80,8 +89,8 @@ mine = {name.removeprefix("model.layers.0."): w for name, w in weights.items() i
 def rms_norm(x, gamma, eps):
     """Each vector brought to a root mean square of 1, then scaled by gamma: (..., D) -> (..., D)."""
     # BEGIN SOLUTION
-    size = x.pow(2).mean(dim=-1, keepdim=True)
-    return gamma * x / (size + eps).sqrt()
+    mean_square = x.pow(2).mean(dim=-1, keepdim=True)
+    return gamma * x / (mean_square + eps).sqrt()
     # END SOLUTION
 
 
@@ -110,12 +119,13 @@ normed = course_rms_norm(x, mine["input_layernorm.weight"], eps)
 difference(normed, "0.normed")
 
 # %% [markdown]
-# (In float32. On a GPU in 16 bits expect some hundredths, here and below.)
+# (In float32. In 16 bits on a GPU expect differences of about a hundredth of the largest number, here and below.)
 #
 # The name in the model is `input_layernorm`, a leftover: it is no LayerNorm. **LayerNorm** (Ba et al., 2016), of
-# which you read in most texts on Transformers, first subtracts the mean of the vector's numbers, and after scaling by
-# gamma adds a second weight for each number, **beta** (`β`). **Predict** for each of the two: what happens if the
-# vector is multiplied by 3, and what if 3 is added to all its numbers?
+# which you read in most texts on Transformers, subtracts the mean of the vector's numbers, divides by their standard
+# deviation, scales by gamma, and adds a second weight for each number, **beta** (`β`). In torch gamma is called
+# `weight` and beta `bias`. **Predict** for each of the two norms: what happens if the vector is multiplied by 3, and
+# what if 3 is added to all its numbers?
 
 # %%
 D = x.shape[-1]
@@ -127,18 +137,19 @@ for norm in (rms, layer_norm):
     print(f"{type(norm).__name__:9} {names}: change if tripled {tripled:.6f}, if lifted {lifted:.6f}")
 
 # %% [markdown]
-# Both forget a vector's length. LayerNorm also forgets its mean, and has a `bias`, which is beta; RMSNorm does
-# neither. So is there any beta in our model? **Predict** how many of its tensors have "bias" in their name.
+# Both forget a vector's length (but for the tiny `eps`). Only LayerNorm forgets its mean, and only LayerNorm has a
+# beta. So is there any beta in our model? **Predict** how many of its tensors have "bias" in their name.
 
 # %%
 len([name for name in weights if "bias" in name]), len(weights)
 
 # %% [markdown]
-# None. Llama does without any bias. And what of gamma? It is a weight for each number of the stream: it says how
-# loudly this half hears it.
+# None of 273 names. (Nine for each of 30 blocks, the embedding table, the final norm, and `lm_head`, which is the
+# embedding table again.) Llama does without any bias.
 #
-# Here is a fact that few people know: what gamma does could be done by the matrix behind it. Multiply `q_proj`'s
-# columns by gamma, leave gamma out, and the same queries come out. **Predict** the difference.
+# And gamma? It is a scale for each number of the stream, as this half hears it. But right behind it stands a matrix,
+# whose columns are scales for the same numbers. Leave gamma out, and multiply `q_proj`'s columns by gamma instead: do
+# the same queries come out? **Predict.**
 
 # %%
 W_q, gamma = mine["self_attn.q_proj.weight"], mine["input_layernorm.weight"]
@@ -147,18 +158,21 @@ folded = without_gamma @ (W_q * gamma).T  # (out, in) times (in,): each column b
 f"{((normed @ W_q.T) - folded).abs().max().item():.1e} of {folded.abs().max().item():.0f}"
 
 # %% [markdown]
-# Rounding, and no more. Keep it in mind when somebody reads a meaning into gamma alone.
+# They do, but for rounding. Only gamma *times* the column counts, so neither should be read alone. (To leave gamma
+# out for good, do the same to k and v. Tools that quantise or prune models do this.)
 
 # %% [markdown]
 # ## The feed-forward half
 #
-# After attention (lesson 02) has fetched what a token needs from others, the feed-forward half works on each token
-# *for itself*. In the first Transformer it was two matrices with a ReLU between: `linear1` widens, `linear2` narrows,
-# and so it stands in most pictures. Llama has three matrices, called **SwiGLU** (Shazeer, 2020):
+# After attention has fetched what a token needs from others, the feed-forward half works on each token *for itself*.
+# In the first Transformer it was two matrices with a ReLU between them: one widens, one narrows. In torch's own
+# `nn.TransformerEncoderLayer` they are called `linear1` and `linear2`, and so in many texts. Wide is where the work
+# is done: each of the many numbers inside can stand for something that may or may not be there. Llama has three
+# matrices, a construction called **SwiGLU** (Shazeer, 2020):
 #
 # - `gate_proj` and `up_proj` both widen D = 576 numbers to F = 1,536;
-# - the gate goes through `silu(z) = z · sigmoid(z)`, which lets large numbers pass and holds back negative ones, and
-#   is multiplied with up: it decides how much of it passes;
+# - the gate's numbers go through `silu(z) = z · sigmoid(z)`, which lets large numbers pass and holds back negative
+#   ones; then each is multiplied with the number of up at its place, and so decides how much of that passes;
 # - `down_proj` brings the 1,536 products back to 576.
 #
 # So `linear1` became a pair, `gate_proj` and `up_proj`, and `linear2` is `down_proj`.
@@ -203,22 +217,22 @@ difference(added, "0.down")
 # Where are most of a block's weights, in attention or here? **Predict**, then count.
 
 # %%
-shares = {half: sum(w.numel() for name, w in mine.items() if name.startswith(half)) for half in ("self_attn", "mlp")}
-shares | {"norms": sum(w.numel() for name, w in mine.items() if "layernorm" in name)}
+counts = {half: sum(w.numel() for name, w in mine.items() if name.startswith(half)) for half in ("self_attn", "mlp")}
+counts | {"norms": sum(w.numel() for name, w in mine.items() if "layernorm" in name)}
 
 # %% [markdown]
-# Three quarters are in the feed-forward half. And is it really for each token by itself? Give it one token alone and
-# compare with what that token got in company. **Predict.**
+# Three quarters are in the feed-forward half. And it works on each token by itself: given one token alone, it makes
+# of it what it made of it in company.
 
 # %%
 alone = swiglu(h[:, 2:3] @ gate.T, h[:, 2:3] @ up.T) @ down.T
 f"largest difference {(alone - added[:, 2:3]).abs().max().item():.1e} of {added[:, 2:3].abs().max().item():.1f}"
 
 # %% [markdown]
-# The same, but for rounding. Tokens meet in attention, and nowhere else.
+# Tokens meet in attention, and nowhere else.
 
 # %% [markdown]
-# ## The road that all write to
+# ## The stream that all write to
 #
 # Now the two halves are put together. Nothing on the stream is replaced: each half reads a normed *copy*, and what it
 # makes is *added*.
@@ -226,7 +240,7 @@ f"largest difference {(alone - added[:, 2:3]).abs().max().item():.1e} of {added[
 # %% [markdown]
 # ### Exercise 3.3 · wire the block
 #
-# *Hard, 8 minutes.* You are given four functions, each from `(B, T, D)` to `(B, T, D)`: `norm_1`, `attention`,
+# *Easy, 5 minutes.* You are given four functions, each from `(B, T, D)` to `(B, T, D)`: `norm_1`, `attention`,
 # `norm_2`, `feed_forward`. Return what the block makes of `x`: to `x` is added the attention of the normed `x`; and
 # to that sum is added the feed-forward of the normed sum.
 
@@ -249,18 +263,19 @@ from lorakit.checks.lesson03 import check_block
 check_block(block)
 
 # %% [markdown]
-# The course's `block` takes the nine tensors and does just that, with attention from lesson 02. Hold it against the
-# model's block itself, a module of transformers', with the same input. **Predict.**
+# The course's `block` takes the nine tensors and does just that, with attention from lesson 02. Here it is held
+# against the model's own block, a module of transformers'. `visible` says which token may look at which.
 
 # %%
 from lorakit.activations.by_hand import block as course_block, visible
 
-seen = visible(ids, None)  # which token may look at which
+seen = visible(ids, None)
 steps = course_block(x, mine, model.config, seen)
 difference(steps["residual"], "0.residual")
 
 # %% [markdown]
-# A whole block, equal. All 30, each from its own input:
+# A whole block, equal but for rounding. All 30, each from its own input:
+
 
 # %%
 def weights_of(i):
@@ -272,11 +287,21 @@ def weights_of(i):
 blocks = range(model.config.num_hidden_layers)
 inputs = [cache["embeddings"], *(cache[f"{i}.residual"] for i in blocks)]
 ours = [course_block(inputs[i], weights_of(i), model.config, seen)["residual"] for i in blocks]
-f"{len(blocks)} blocks: largest difference {max((ours[i] - inputs[i + 1]).abs().max().item() for i in blocks):.1e}"
+apart = max((ours[i] - inputs[i + 1]).abs().max().item() for i in blocks)
+f"{len(blocks)} blocks: largest difference {apart:.1e}, of numbers up to {max(x.abs().max().item() for x in ours):,.0f}"
 
 # %% [markdown]
-# Since all is added, the end of the road is a plain sum: the embedding, and what the 60 halves wrote. **Predict** how
-# exact that is.
+# If you have solved the three exercises, you can put *your* block into the model's place. In a new cell:
+#
+# ```python
+# half = lambda x: feed_forward(x, gate, up, down)
+# norm = lambda name: lambda x: rms_norm(x, mine[name], eps)
+# attention = lambda x: cache["0.attention_output"]  # lesson 02's part
+# yours = block(cache["embeddings"], norm("input_layernorm.weight"), attention, norm("post_attention_layernorm.weight"), half)
+# difference(yours, "0.residual")
+# ```
+#
+# Take the embeddings, and add to them what all 60 halves wrote. What do you get? **Predict.**
 
 # %%
 written = [cache[f"{i}.{half}"] for i in blocks for half in ("attention_output", "down")]
@@ -285,8 +310,8 @@ end = inputs[-1]
 f"{len(written)} contributions; largest difference {(total - end).abs().max().item():.1e} of {end.abs().max().item():.0f}"
 
 # %% [markdown]
-# So one can ask of each block what *it* wrote. How long are these contributions, and how long is the stream? Here are
-# the lengths, each the mean over all tokens but the first. **Predict** the shape of the three lines.
+# The end of the stream, for it is a plain sum. So one can ask of each block what *it* wrote. Here are the lengths,
+# each the mean over all tokens but the first. **Predict:** does a late block write more than an early one?
 
 # %%
 from widgets import by_block_figure
@@ -301,65 +326,112 @@ lengths = {"stream": length("residual"), "attention": length("attention_output")
 by_block_figure("Lengths, mean over all tokens but the first", "length (log scale)", lengths, log=True).show()
 
 # %% [markdown]
-# The embedding had a length of about 2.5. Block 0 alone adds many times that. From there the stream grows and grows;
-# each block adds a fraction of what is there. Late blocks must write loudly to be heard, since the norm in front of
-# the next one divides by the stream's length.
+# Block 0 adds many times the embedding's 2.6. From then on the stream grows, and so does what is added to it. As a
+# share of the stream after it, the feed-forward half of each block, from block 0 on, adds:
+
+# %%
+" ".join(f"{added / stream:.0%}" for added, stream in zip(lengths["feed-forward"], lengths["stream"], strict=True))
+
+# %% [markdown]
+# About a fifth to a quarter for most of the way, and far more at both ends. Since the next norm divides by the
+# stream's length, it is this share that counts.
 #
-# ### One number
+# ### The first token
 #
-# Why without the first token? Look for the block after which its vector is longest, as against the block before:
+# Why was it left out? Look for the block that multiplies the length of its vector most, and for the largest of its
+# numbers there.
 
 # %%
 first = [cache[f"{i}.residual"][0, 0].float() for i in blocks]
 jump = max(blocks[1:], key=lambda i: (first[i].norm() / first[i - 1].norm()).item())
-for i in (jump - 1, jump, blocks[-1]):
-    place = first[i].abs().argmax().item()
-    print(f"after block {i:2}: length {first[i].norm().item():8.1f}; number {place} alone is {first[i][place].item():.1f}")
+place = first[jump].abs().argmax().item()
+others = max(cache[f"{i}.residual"][0, 1:].abs().max().item() for i in blocks)
+print(f"block {jump}: number {place} of 576 goes from {first[jump - 1][place]:.1f} to {first[jump][place]:.1f}")
+print(f"the largest number of any other token, in any block: {others:.1f}")
 
 # %% [markdown]
-# Block 11 writes one number of about 23,000 to the first token, at one place of 576, and almost nothing touches it
-# before the last two blocks take most of it back. No other token has the like. Such *massive activations* are found
-# in most large language models (Sun et al., 2024), and they go with the attention sinks of lesson 02: a token like
-# this is easy to find for a head that has nothing to look for.
+# One number of 22,552. Its way through all blocks:
+
+# %%
+ways = {"length of the vector": [x.norm().item() for x in first]}
+ways[f"number {place} alone"] = [x[place].abs().item() for x in first]
+by_block_figure("The first token's vector", "length, size (log scale)", ways, log=True).show()
+
+# %% [markdown]
+# The vector *is* that number, nearly. It rises early, to some 700, is taken back by block 10, and then block 11
+# writes it in one stroke. Nearly nothing touches it until the last two blocks take most of it away. Such *massive
+# activations* are found in many large language models (Sun et al., 2024). They go with the *attention sinks* of
+# lesson 02: first tokens to which heads give most of their attention when nothing else fits. A vector like this is
+# easy to find.
 
 # %% [markdown]
 # ## Leave one out
 #
-# If every block only adds, the road goes on without any one of them. **Predict:** of the 30 blocks, how many can be
-# left out, one at a time, so that `' Paris'` is still the likeliest next token? Which cannot? (About 5 seconds.)
+# If every block only adds, the stream goes on without any one of them. **Predict:** of the 30 blocks, how many can be
+# left out, one at a time, so that `' Paris'` is still the likeliest next token? (About 5 seconds.)
 
 # %%
-def without(left_out):
-    """Logits of the next token, (V,), where one block's contribution is left out."""
-    x = cache["embeddings"]
+table, final_gamma = weights["model.embed_tokens.weight"], weights["model.norm.weight"]
+
+
+def next_logits(ids, left_out=None, number=None):
+    """Logits of the next token, (V,): without one block, or with the first token's great number set after `jump`."""
+    x, seen = table[ids], visible(ids, None)
     for i in blocks:
         if i != left_out:
             x = course_block(x, weights_of(i), model.config, seen)["residual"]
-    x = course_rms_norm(x[:, -1], weights["model.norm.weight"], eps)
-    return (x @ weights["lm_head.weight"].T)[0].float()
+        if i == jump and number is not None:
+            x[0, 0, place] = number
+    return (course_rms_norm(x[:, -1], final_gamma, eps) @ weights["lm_head.weight"].T)[0].float()
 
 
-paris = tokenizer(" Paris").input_ids[0]
-rows = [without(i) for i in blocks]
-still = sum(row.argmax().item() == paris for row in rows)
-f"still the likeliest without one of {still} of {len(blocks)} blocks"
+rows = [next_logits(ids, left_out=i) for i in blocks]
+best = [tokenizer.decode(row.argmax()) for row in rows]
+spoilt = {i: word for i, word in enumerate(best) if word != " Paris"}
+f"still the likeliest in {best.count(' Paris')} of {len(blocks)}; without these comes another word:", spoilt
 
 # %% [markdown]
 # And how likely is it, without each of them?
 
 # %%
-chances = [row.softmax(dim=-1)[paris].item() for row in rows]
-whole = logits[0, -1].float().softmax(dim=-1)[paris].item()
-figure = by_block_figure("' Paris', with one block left out", "probability", {"block left out": chances})
-figure.add_hline(y=whole, line_dash="dot", annotation_text="all blocks").show()
+paris = tokenizer(" Paris").input_ids[0]
+chances = {"block left out": [row.softmax(dim=-1)[paris].item() for row in rows]}
+fig = by_block_figure("' Paris', with one block left out", "probability", chances, joined=False)
+fig.add_hline(y=logits[0, -1].float().softmax(dim=-1)[paris].item(), line_dash="dot", annotation_text="all blocks")
+fig.show()
 
 # %% [markdown]
-# Most blocks can be spared on this prompt, at a price; without block 17 the model is even surer. Without block 0
-# nothing works: it makes of bare words what all others read. And without block 11, which wrote that one huge number,
-# nothing works either: the heads that lay their attention there have nowhere to lay it. One prompt proves little
-# about a block in general. It does show what the road is for.
+# Most blocks can be spared *on this prompt*, at a price, and without block 17 the model is even surer. Without block
+# 0 or 1 nothing works: they make of bare words what all others read. Is that so on another prompt? **Predict** how
+# many blocks can be spared here:
+
+# %%
+other = tokenizer("The largest planet in our solar system is", return_tensors="pt").input_ids.to(model.device)
+usual = next_logits(other).argmax().item()
+spared = sum(next_logits(other, left_out=i).argmax().item() == usual for i in blocks)
+f"{tokenizer.decode(usual)!r} is still the likeliest without one of {spared} of {len(blocks)} blocks"
+
+# %% [markdown]
+# Far fewer. A block that can be spared on one prompt is needed on another: whoever prunes a model should test it on
+# many.
 #
-# A word on pruning, since it comes to mind: a block that can be spared on one prompt is needed on another.
+# ### The one number
+#
+# Block 11 cannot be spared. Is that because of the one number which it writes to the first token? An experiment can
+# tell. Take only that number back, and leave all else; or leave the whole block out, and put in nothing but that
+# number. **Predict** both.
+
+# %%
+was, became = first[jump - 1][place].item(), first[jump][place].item()
+trials = {"all as it is": {}, f"number {place} set back": {"number": was}, f"block {jump} left out": {"left_out": jump}}
+trials[f"block {jump} left out, number {place} put in"] = {"left_out": jump, "number": became}
+for name, trial in trials.items():
+    print(f"{name:40} p(' Paris') = {next_logits(ids, **trial).softmax(dim=-1)[paris].item():.3f}")
+
+# %% [markdown]
+# One number of 2,880 (5 tokens of 576), and the model has lost the thread without it. Put it back, and `' Paris'` is
+# on top again although the rest of block 11 is missing. It says nothing about France. Later heads count on it as a
+# place to lay their attention.
 
 # %% [markdown]
 # ## How far you are
@@ -378,8 +450,9 @@ progress()
 #   subtracts no mean and has no beta; this model has no bias at all.
 # - SwiGLU: `down(silu(gate(x)) * up(x))`, for each token by itself. `gate_proj` and `up_proj` are the old `linear1`,
 #   `down_proj` is `linear2`. Three quarters of a block's weights are here.
-# - A block adds twice to the residual stream: `lorakit.activations.by_hand.block`. The end of the road is the sum of
-#   all that was written.
-# - The stream grows; on the first token one number outgrows everything, and the model depends on it.
+# - A block adds twice to the residual stream: `lorakit.activations.by_hand.block`. The end of the stream is the sum
+#   of all that was written.
+# - The stream grows, and each block adds its share. On the first token one number outgrows everything, and on our
+#   prompt the model was lost without it.
 #
-# Next: lesson 04, where the last vector of the road becomes a word.
+# Next: lesson 04, where the last vector of the stream becomes a word.

@@ -67,8 +67,8 @@ def embed(input_ids: Tensor, table: Tensor) -> Tensor:
 
 def rms_norm(x: Tensor, gamma: Tensor, eps: float) -> Tensor:
     """Each vector (the last axis) brought to a root mean square of 1, then scaled by gamma (Zhang & Sennrich 2019)."""
-    size = x.float().pow(2).mean(dim=-1, keepdim=True)
-    return gamma * (x.float() * torch.rsqrt(size + eps)).to(x.dtype)
+    mean_square = x.float().pow(2).mean(dim=-1, keepdim=True)
+    return gamma * (x.float() * torch.rsqrt(mean_square + eps)).to(x.dtype)
 
 
 def linear(x: Tensor, weights: Weights, name: str) -> Tensor:

@@ -23,6 +23,11 @@ from lorakit.checks.progress import record_progress
 
 SHOWN = 400
 """At most so many characters of what an answer printed, or of a value, are shown."""
+ADVICE = {
+    "shapes cannot be multiplied": "Is a matrix to be transposed? A weight is kept as (out, in), a table as (rows, D).",
+    "more than one value is ambiguous": "`==` and `!=` answer for each number: ask whether all, or any, of them hold.",
+}
+"""What to think of when torch's own words for an error, of which this is a part, say little."""
 
 
 class CheckFailed(AssertionError):
@@ -150,8 +155,9 @@ class Answer:
         except (Exception, SystemExit) as error:
             named = zip(inspect.signature(self.value).parameters, arguments, strict=False)
             given = ", ".join(f"{name} = {describe(argument)}" for name, argument in named)
-            name = type(error).__name__
-            raise CheckFailed(f"Your function, given {given}, raised {name}: {error}{self._line(error)}") from None
+            advice = "".join(f"\n{advice}" for words, advice in ADVICE.items() if words in str(error))
+            raised = f"raised {type(error).__name__}: {error}{advice}{self._line(error)}"
+            raise CheckFailed(f"Your function, given {given}, {raised}") from None
         if returned is None or returned is Ellipsis:
             raise CheckFailed(f"Your function returned {returned}: does every way through it end in `return …`?")
         return returned
@@ -199,7 +205,11 @@ def judge(trials: Sequence[Trial], wanted: str) -> None:
     right = (
         f" (It was right in {len(trials) - len(wrong)} of {len(trials)} trials.)" if len(wrong) < len(trials) else ""
     )
-    raise CheckFailed(f"Not right yet: {wanted} is wanted.\n{seen}{right}")
+    shape = getattr(wrong[0].expected, "shape", None)
+    numbers = (
+        " The shape is right, the numbers are not." if shape and getattr(wrong[0].seen, "shape", 0) == shape else ""
+    )
+    raise CheckFailed(f"Not right yet: {wanted} is wanted.{numbers}\n{seen}{right}")
 
 
 def same(seen: Any, expected: Any) -> bool:

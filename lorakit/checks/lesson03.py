@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from lorakit.checks.frame import Answer, Trial, check, judge, same
 
-# Where a check subtracts, it does so in float64: what is left of two float32 that nearly cancel is rounding.
 EXACT = torch.float64
+"""For checks that subtract: what is left of two float32 that nearly cancel is rounding."""
 
 
 class MadeUp:
@@ -50,7 +50,8 @@ def any_of(seen: Any, *values: Any) -> Any:
     "along one vector?",
     "mean(dim=-1, keepdim=True) of the squares is one number a vector, and the axis that it keeps lets you divide x by "
     "it. eps is added to that mean, so before the root.",
-    "With size = x.pow(2).mean(dim=-1, keepdim=True), the vectors are x / (size + eps).sqrt(). Multiply with gamma.",
+    "With mean_square = x.pow(2).mean(dim=-1, keepdim=True), the vectors are x / (mean_square + eps).sqrt(). "
+    "Multiply with gamma.",
 )
 def check_rms_norm(answer: Answer, draw: Random) -> None:
     """`rms_norm(x, gamma, eps) -> (..., D)`: each vector brought to a root mean square of 1, then scaled."""
@@ -85,53 +86,50 @@ def _norm_mistakes(seen: Any, x: torch.Tensor, gamma: torch.Tensor, eps: float) 
     def mean(x: torch.Tensor) -> torch.Tensor:
         return x.mean(-1, keepdim=True)
 
+    def divided(by: torch.Tensor) -> torch.Tensor:
+        return gamma * x / by
+
     size, total = mean(x * x), (x * x).sum(-1, keepdim=True)
     rms, centred = (size + eps).sqrt(), x - mean(x)
     variances = [x.var(-1, correction=correction, keepdim=True) for correction in (0, 1)]
     deviations = [form for v in variances for form in ((v + eps).sqrt(), v.sqrt() + eps, v.sqrt())]
     axes = [(x * x).mean(axis, keepdim=True) for axis in (0, -2) if x.ndim > 1]
     return {
-        "This subtracts the mean of each vector, as LayerNorm does: here only the size is changed.": any_of(
-            seen, *(gamma * centred / form for form in [*deviations, rms])
+        "This subtracts the mean of each vector, as LayerNorm does: here only the length is changed.": any_of(
+            seen, *(gamma * centred / by for by in [*deviations, rms])
         ),
         "This divides by the standard deviation, which is taken from the vector's mean: the squares are of x itself.": (
-            any_of(seen, *(gamma * x / form for form in deviations))
+            any_of(seen, *map(divided, deviations))
         ),
         "This divides by the root of the sum of the squares: vectors of length 1 come out, and a mean is asked for.": (
-            any_of(
-                seen,
-                *(gamma * x / form for form in ((total + eps).sqrt(), total.sqrt() + eps, total.sqrt())),
-                gamma * x / total.sqrt().clamp(min=eps),
-            )
+            any_of(seen, *map(divided, [(total + eps).sqrt(), total.sqrt() + eps, total.sqrt().clamp(min=eps)]))
         ),
-        "This adds eps to the root: it belongs to the mean, before the root is taken.": gamma * x / (size.sqrt() + eps),
-        "This leaves out eps, which counts where the numbers are small.": gamma * x / size.sqrt(),
-        "This takes 1e-5 for eps: it is an argument.": gamma * x / (size + 1e-5).sqrt(),
-        "This takes 1e-6 for eps: it is an argument.": gamma * x / (size + 1e-6).sqrt(),
-        "This divides by the mean of the squares: its root is missing.": gamma * x / (size + eps),
+        "This adds eps to the root: it belongs to the mean, before the root is taken.": divided(size.sqrt() + eps),
+        "This leaves out eps, which counts where the numbers are small.": divided(size.sqrt()),
+        "This takes 1e-5 for eps: it is an argument.": divided((size + 1e-5).sqrt()),
+        "This takes 1e-6 for eps: it is an argument.": divided((size + 1e-6).sqrt()),
+        "This divides by the mean of the squares: its root is missing.": divided(size + eps),
         "This divides by the mean size of the numbers, without their signs: a mean of squares is asked for.": any_of(
-            seen, gamma * x / (mean(x.abs()) + eps), gamma * x / mean(x.abs())
+            seen, divided(mean(x.abs()) + eps), divided(mean(x.abs()))
         ),
         "This squares the mean: each number is squared first.": any_of(
-            seen, gamma * x / (mean(x) ** 2 + eps).sqrt(), gamma * x / mean(x)
+            seen, divided((mean(x) ** 2 + eps).sqrt()), divided(mean(x))
         ),
         "This leaves out gamma.": x / rms,
         "This scales by 1 + gamma, as Gemma's norm does: Llama's scales by gamma itself.": (1 + gamma) * x / rms,
         "This adds gamma: each number is multiplied by its own.": x / rms + gamma,
         "This divides by gamma: each number is multiplied by its own.": x / rms / gamma,
-        "This multiplies by the root of the mean, so that large vectors grow: it is to make them alike in size.": gamma
-        * x
-        * rms,
-        "This mean runs over all numbers of x: each vector has a size of its own.": gamma
-        * x
-        / ((x * x).mean() + eps).sqrt(),
+        "This multiplies by the root of the mean, so that large vectors grow: it is to make them alike in size.": (
+            gamma * x * rms
+        ),
+        "This mean runs over all numbers of x: each vector has one of its own.": divided(((x * x).mean() + eps).sqrt()),
         "This mean runs across the vectors: it is to run along each, on the last axis.": any_of(
-            seen, *(gamma * x / (form + eps).sqrt() for form in axes or [size])
+            seen, *(divided((across + eps).sqrt()) for across in axes or [size])
         ),
-        "The sizes have lost their axis, so each divides a column, not its own vector: keepdim=True keeps the axis.": (
-            gamma * x / rms[..., 0] if x.ndim == 2 and x.shape[0] == x.shape[1] else gamma * x / rms
+        "The mean squares have lost their axis, so each divides a column and not its vector: keepdim=True keeps it.": (
+            divided(rms[..., 0] if x.ndim == 2 and x.shape[0] == x.shape[1] else rms)
         ),
-        "These are the sizes alone: x is to be divided by them.": any_of(seen, rms, rms[..., 0]),
+        "These are the roots alone: x is to be divided by them.": any_of(seen, rms, rms[..., 0]),
     }
 
 
@@ -146,7 +144,7 @@ def check_feed_forward(answer: Answer, draw: Random) -> None:
     """`feed_forward(x, w_gate, w_up, w_down) -> (..., D)`: the feed-forward half with SwiGLU."""
     generator = torch.Generator().manual_seed(draw.getrandbits(32))
     trials, (one, other, third, fourth, fifth) = [], draw.sample(range(9, 16), 5)
-    # First F = D, where a weight that is not turned raises no error.
+    # First F = D, where a weight that is not transposed raises no error.
     turnable = [((draw.randint(3, 8), one), one), ((draw.randint(2, 3), draw.randint(3, 8), other), other)]
     others = [(third,), (draw.randint(3, 8), fourth), (draw.randint(2, 3), draw.randint(3, 8), fifth)]
     for cases in (turnable, [(shape, draw.randint(18, 30)) for shape in draw.sample(others, 3)]):
@@ -208,13 +206,13 @@ def _feed_forward_mistakes(
         ),
         "This leaves out w_down: F numbers come out for each vector, and D are wanted.": F.silu(gate) * up,
         "This adds x: the block does that, outside this half.": x + right,
-        "No weight is turned here: a linear layer computes x @ w.T. Where F is D, no error reports it.": turned(
+        "No weight is transposed here: a linear layer computes x @ w.T. Where F is D, no error reports it.": turned(
             w_gate.T, w_up.T, w_down.T
         ),
-        "w_gate and w_up are not turned: a linear layer computes x @ w.T. Where F is D, no error reports it.": turned(
+        "w_gate and w_up are not transposed: a linear layer is x @ w.T. Where F is D, no error reports it.": turned(
             w_gate.T, w_up.T, w_down
         ),
-        "w_down is not turned: a linear layer computes x @ w.T. Where F is D, no error reports it.": turned(
+        "w_down is not transposed: a linear layer computes x @ w.T. Where F is D, no error reports it.": turned(
             w_gate, w_up, w_down.T
         ),
     }

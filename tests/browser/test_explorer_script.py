@@ -1,14 +1,16 @@
 """The explorers' JavaScript in a real browser, with no Jupyter around it: what it says is what Python says."""
 
 import random
+import time
 
 import pytest
-from test_explorer import DRAWING, EVIL
+from test_explorer import DRAWING, EVIL, Spelled, hears
 from transformers import LlamaConfig
 
-from widgets import show_adapter_size
+from widgets import show_adapter_size, show_attention, show_logits, show_tokens
 from widgets.adapter_size import ALPHAS, BLOCK, QUANT_TYPES, RANKS, AdapterSize
 from widgets.explorer import script
+from widgets.logits import TEMPERATURES, TOP_KS, TOP_PS, Logits
 
 # A model as anywidget hands it to a widget; `sent` lists what Python was told.
 RENDER = """
@@ -18,7 +20,8 @@ async ([source, state]) => {
   window.sent = [];
   window.model = {
     get: (name) => state[name],
-    set: (name, value) => { state[name] = value; listeners.forEach((listener) => listener()); },
+    set: (name, value) => model.receive({ [name]: value }),
+    receive: (part) => { Object.assign(state, part); listeners.forEach((listener) => listener()); },
     send: (content) => sent.push(content.value),
     on: (event, listener) => event.startsWith('change') && listeners.push(listener),
     off: (event, listener) => listeners.splice(listeners.indexOf(listener), 1),
@@ -36,7 +39,10 @@ READ = """
     results: Object.fromEntries(rows.map(([label, text]) => [label.textContent, text.textContent])),
     caption: document.querySelector("figcaption").textContent,
     drawn: parts.filter((part) => getComputedStyle(part).display !== "none").map((part) => part.dataset.when),
-    place: getComputedStyle(document.querySelector(".lorakit-drawing")).getPropertyValue("--r"),
+    style: Object.fromEntries([...document.querySelector(".lorakit-drawing").style].map((name) =>
+      [name.slice(2), Number(document.querySelector(".lorakit-drawing").style.getPropertyValue(name))])),
+    labels: Object.fromEntries([...document.querySelectorAll("[data-text]")].map((part) =>
+      [part.dataset.text, part.textContent])),
   };
 }
 """
@@ -52,7 +58,8 @@ def render(page):
 
 
 def state_of(explorer):
-    return {name: getattr(explorer, name) for name in ("title", "controls", "numbers", "drawing", "value")}
+    names = ("title", "controls", "numbers", "drawing", "answered", "refused", "value")
+    return {name: getattr(explorer, name) for name in names}
 
 
 def test_500_random_settings_are_what_python_says(page, render):
@@ -68,10 +75,138 @@ def test_500_random_settings_are_what_python_says(page, render):
         said, expected = page.evaluate(READ, explorer.value), explorer.describe(explorer.value)
         assert said["results"] == expected.results
         assert said["caption"] == expected.caption
-        still = [part.get("data-when") for part in explorer._still_drawing().iter() if part.get("data-when")]
+        still = [part.get("data-when") for part in explorer._still_drawing(expected).iter() if part.get("data-when")]
         assert said["drawn"] == still
-        assert int(said["place"]) == RANKS.index(explorer.value["r"])
+        assert said["style"]["r"] == RANKS.index(explorer.value["r"])
     assert page.errors == []
+
+
+def test_500_random_samplings_are_what_python_says(page, render, tiny):
+    explorer, draw = show_logits(*tiny, "The capital", temperature=0.33), random.Random(0)
+    render(Logits._esm, **state_of(explorer))
+    for _ in range(500):
+        explorer.value = {
+            "temperature": draw.choice([0.33, *TEMPERATURES]),
+            "top_k": draw.choice(TOP_KS),
+            "top_p": draw.choice(TOP_PS),
+        }
+        said, expected = page.evaluate(READ, explorer.value), explorer.describe(explorer.value)
+        assert said["results"] == expected.results
+        assert said["caption"] == expected.caption
+        assert said["labels"] == expected.labels
+        assert {name: said["style"][name] for name in expected.lengths} == pytest.approx(expected.lengths, rel=1e-5)
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("show", [show_tokens, show_attention])
+def test_what_python_says_in_words_is_shown(show, page, render, tiny):
+    explorer = show(*tiny, EVIL)
+    render(script("in_words.js"), **state_of(explorer))
+    said, expected = page.evaluate(READ, explorer.value), explorer.describe(explorer.value)
+    assert (said["results"], said["caption"]) == (expected.results, expected.caption)
+    assert page.locator("img").count() == 0
+    assert page.errors == []
+
+
+class TestAText:
+    """Typed in a browser whose kernel is this test."""
+
+    @pytest.fixture
+    def explorer(self, render):
+        explorer = Spelled("abc")
+        render(Spelled._esm, **state_of(explorer))
+        return explorer
+
+    @pytest.fixture
+    def text(self, page, explorer):
+        box = page.get_by_role("textbox", name="your text")
+        box.press("End")
+        return box
+
+    def answer(self, page, explorer, value):
+        """What the kernel sends when it has heard `value`."""
+        hears(explorer, value)
+        names = ("numbers", "drawing", "answered", "refused")
+        page.evaluate("(part) => model.receive(part)", {name: getattr(explorer, name) for name in names})
+
+    def test_python_is_told_once_when_the_typing_pauses_and_at_once_by_enter(self, page, text):
+        assert text.input_value() == "abc"
+        assert text.get_attribute("maxlength") == "200"
+        text.press_sequentially("def", delay=20)
+        assert page.evaluate("model.get('value').text") == "abcdef"
+        assert page.evaluate("sent") == []
+        page.wait_for_function("sent.length > 0", timeout=2000)
+        assert page.evaluate("sent") == [{"text": "abcdef", "n": 1}]
+        text.press("g")
+        text.press("Enter")
+        page.wait_for_function("sent.length > 1", timeout=200)
+        assert page.evaluate("sent.at(-1).text") == "abcdefg"
+        time.sleep(0.5)
+        assert page.evaluate("sent.length") == 2  # and not again
+
+    def test_a_slider_has_its_say_while_a_text_is_typed(self, page, text):
+        text.press("d")
+        page.get_by_role("slider").press("ArrowRight")
+        # Leaving the line tells Python at once, and so may come before the slider's step or with it.
+        page.wait_for_function("sent.length > 0 && sent.at(-1).n === 2", timeout=2000)
+        assert page.evaluate("sent.at(-1)") == {"text": "abcd", "n": 2}
+
+    def test_it_says_quietly_that_it_waits_and_shows_the_last_answer(self, page, explorer, text):
+        waits = page.locator(".lorakit-awaited")
+        text.fill("abcd")
+        assert waits.inner_text() == ""
+        page.wait_for_selector("text=… waiting for the kernel", timeout=2000)
+        assert waits.get_attribute("role") == "status"
+        assert page.locator("figcaption").inner_text() == "abc"
+        self.answer(page, explorer, {"text": "abcd", "n": 1})
+        assert waits.inner_text() == ""
+        assert page.locator("figcaption").inner_text() == "abcd"
+
+    def test_an_answer_to_an_earlier_text_leaves_the_newer_one_alone(self, page, explorer, text):
+        text.fill("abcd")
+        text.fill("abcde")
+        self.answer(page, explorer, {"text": "abcd", "n": 1})
+        assert text.input_value() == "abcde"
+        assert page.evaluate("model.get('value').text") == "abcde"
+        assert page.locator("figcaption").inner_text() == "abcd"  # an answer is shown as what it is
+        page.wait_for_selector("text=… waiting for the kernel", timeout=2000)
+        self.answer(page, explorer, {"text": "abcde", "n": 1})
+        assert page.locator("figcaption").inner_text() == "abcde"
+        assert page.locator(".lorakit-awaited").inner_text() == ""
+
+    def test_it_says_why_there_is_no_answer_until_the_text_changes(self, page, explorer, text):
+        why = page.locator(".lorakit-refused")
+        text.fill("q")
+        self.answer(page, explorer, {"text": "q", "n": 1})
+        assert why.inner_text() == "there is a q: take another letter. Still shown is the last answer."
+        assert why.get_attribute("role") == "status"
+        assert text.input_value() == "q"
+        assert page.locator("figcaption").inner_text() == "abc"
+        time.sleep(0.7)
+        assert page.locator(".lorakit-awaited").inner_text() == ""
+        text.fill("abc")  # what is answered already
+        assert why.inner_text() == ""
+
+    def test_a_newline_that_python_set_stands_as_a_sign_and_stays(self, page, explorer, text):
+        explorer.value = {"text": "a\nb"}
+        page.evaluate("(state) => model.receive(state)", state_of(explorer))
+        assert text.input_value() == "a⏎b"
+        text.press("End")
+        text.press("c")
+        assert page.evaluate("model.get('value').text") == "a\nbc"
+
+    def test_the_cursor_stays_where_the_typing_is(self, page, explorer, text):
+        text.focus()
+        page.keyboard.press("Home")
+        page.keyboard.type("12")
+        assert text.input_value() == "12abc"
+
+    def test_markup_is_text(self, page, explorer, text):
+        text.fill(EVIL)
+        self.answer(page, explorer, {"text": EVIL, "n": 1})
+        assert page.locator("img").count() == 0
+        assert page.locator("figcaption").inner_text() == EVIL
+        assert page.errors == []
 
 
 def test_numbers_are_written_as_python_writes_them(page, render):

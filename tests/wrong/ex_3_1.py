@@ -124,17 +124,17 @@ def rms_norm(x, gamma, eps):
     return gamma * x / (x.pow(2).mean(dim=-2, keepdim=True) + eps).sqrt()
 
 
-# %% axis lost -> keepdim=True keeps the axis
+# %% axis lost -> keepdim=True keeps it
 def rms_norm(x, gamma, eps):
     return gamma * x / (x.pow(2).mean(dim=-1) + eps).sqrt()
 
 
-# %% the sizes -> These are the sizes alone
+# %% the roots -> These are the roots alone
 def rms_norm(x, gamma, eps):
     return (x.pow(2).mean(dim=-1, keepdim=True) + eps).sqrt()
 
 
-# %% the sizes, an axis less -> These are the sizes alone
+# %% the roots, an axis less -> These are the roots alone
 def rms_norm(x, gamma, eps):
     return (x.pow(2).mean(dim=-1) + eps).sqrt()
 

@@ -90,17 +90,17 @@ def feed_forward(x, w_gate, w_up, w_down):
     return x + (torch.nn.functional.silu(x @ w_gate.T) * (x @ w_up.T)) @ w_down.T
 
 
-# %% nothing turned -> No weight is turned here
+# %% nothing transposed -> No weight is transposed here
 def feed_forward(x, w_gate, w_up, w_down):
     return (torch.nn.functional.silu(x @ w_gate) * (x @ w_up)) @ w_down
 
 
-# %% gate and up not turned -> w_gate and w_up are not turned
+# %% gate and up not transposed -> w_gate and w_up are not transposed
 def feed_forward(x, w_gate, w_up, w_down):
     return (torch.nn.functional.silu(x @ w_gate) * (x @ w_up)) @ w_down.T
 
 
-# %% down not turned -> w_down is not turned
+# %% down not transposed -> w_down is not transposed
 def feed_forward(x, w_gate, w_up, w_down):
     return (torch.nn.functional.silu(x @ w_gate.T) * (x @ w_up.T)) @ w_down
 

@@ -7,9 +7,9 @@ def census(config):
 # %% vocabulary alone -> leaves out the size of the vectors
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": config.vocab_size, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": config.vocab_size, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -17,13 +17,9 @@ def census(config):
 # %% head among the embedding -> counts the head in with the embedding
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {
-        "embedding": table * (1 if config.tie_word_embeddings else 2),
-        "q": L * D * heads * head_dim,
-        "k": L * D * key_heads * head_dim,
-    }
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table * (1 if config.tie_word_embeddings else 2), "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -31,9 +27,9 @@ def census(config):
 # %% one block -> counts one block alone
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, 1
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -41,9 +37,9 @@ def census(config):
 # %% norms of one block -> counts one block alone
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": 3 * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -51,9 +47,9 @@ def census(config):
 # %% norms of one block, no final one -> counts one block alone
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": 2 * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -61,9 +57,9 @@ def census(config):
 # %% head_dim divided -> takes head_dim to be hidden_size / num_attention_heads
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, D // config.num_attention_heads
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = D // config.num_attention_heads, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -71,9 +67,9 @@ def census(config):
 # %% square q and o -> takes head_dim to be hidden_size / num_attention_heads
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * D, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = D, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -81,9 +77,9 @@ def census(config):
 # %% one head -> counts one head alone
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * head_dim, "k": L * D * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = head_dim, head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -91,9 +87,9 @@ def census(config):
 # %% one key head -> counts one head alone
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -101,9 +97,9 @@ def census(config):
 # %% hidden_size for every head -> gives every head hidden_size numbers
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, D
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = D, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -111,9 +107,9 @@ def census(config):
 # %% all heads' keys -> gives keys and values as many heads as queries
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_attention_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_attention_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -121,9 +117,9 @@ def census(config):
 # %% square k and v -> gives keys and values as many heads as queries
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * D}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, D
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -131,9 +127,9 @@ def census(config):
 # %% few query heads -> gives q and o as few heads as keys and values
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_key_value_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_key_value_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -141,9 +137,9 @@ def census(config):
 # %% o like k -> gives q and o as few heads as keys and values
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["k"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -151,9 +147,9 @@ def census(config):
 # %% 4 times as wide -> 4 times as wide as the vectors
 def census(config):
     D, F, L = config.hidden_size, 4 * config.hidden_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -161,9 +157,9 @@ def census(config):
 # %% as wide as the vectors -> half to be as wide as the vectors
 def census(config):
     D, F, L = config.hidden_size, config.hidden_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -171,13 +167,9 @@ def census(config):
 # %% biases of the attention -> counts biases
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {
-        "embedding": table,
-        "q": L * D * heads * head_dim + L * heads * head_dim,
-        "k": L * D * key_heads * head_dim,
-    }
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * (D + 1) * queries, "k": L * (D + 1) * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -185,9 +177,9 @@ def census(config):
 # %% biases of the feed-forward half -> counts biases
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * (D * F + D)}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -195,9 +187,9 @@ def census(config):
 # %% one norm a block -> counts one norm a block
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -205,9 +197,9 @@ def census(config):
 # %% one norm a block, no final one -> counts one norm a block
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": L * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -215,9 +207,9 @@ def census(config):
 # %% no final norm -> final norm is left out
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": 2 * L * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -225,9 +217,9 @@ def census(config):
 # %% numbers of norms -> counts one number for each norm
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": 2 * L + 1, "head": 0 if config.tie_word_embeddings else table}
 
@@ -235,9 +227,9 @@ def census(config):
 # %% head although tied -> counts the head where it is tied
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": table}
 
@@ -245,9 +237,9 @@ def census(config):
 # %% no head although not tied -> counts no head where it is not tied
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0}
 
@@ -255,9 +247,9 @@ def census(config):
 # %% ties the wrong way round -> counted the wrong way round
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": table if config.tie_word_embeddings else 0}
 
@@ -265,9 +257,9 @@ def census(config):
 # %% bytes in 32 bits -> These are bytes
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     counts |= {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
     return {role: 4 * count for role, count in counts.items()}
@@ -276,9 +268,9 @@ def census(config):
 # %% bytes in 16 bits -> These are bytes
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     counts |= {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
     return {role: 2 * count for role, count in counts.items()}
@@ -287,9 +279,9 @@ def census(config):
 # %% two mistakes, the first -> takes head_dim to be hidden_size / num_attention_heads
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, D // config.num_attention_heads
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = D // config.num_attention_heads, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -297,9 +289,9 @@ def census(config):
 # %% total -> a dict with ten entries is wanted
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     counts |= {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
     return sum(counts.values())
@@ -308,9 +300,9 @@ def census(config):
 # %% no gate -> The entry `gate` is missing
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -318,9 +310,9 @@ def census(config):
 # %% another name -> There is an entry 'lm_head'
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     counts |= {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
     return counts | {"lm_head": 0}
@@ -329,9 +321,9 @@ def census(config):
 # %% shapes -> one number is wanted
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": (config.vocab_size, D), "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": (config.vocab_size, D), "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
 
@@ -339,8 +331,8 @@ def census(config):
 # %% half a table -> Not right yet
 def census(config):
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    heads, key_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    table = config.vocab_size * D
-    counts = {"embedding": table // 2, "q": L * D * heads * head_dim, "k": L * D * key_heads * head_dim}
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table // 2, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}

@@ -1,5 +1,6 @@
 // What every explorer shares: controls, results that are announced, a drawing. Its own file follows in the same
-// module and exports `explorer(describe)`, where describe(value, numbers) puts looked-up numbers into words.
+// module and exports `explorer(describe)`, where describe(value, numbers) puts looked-up numbers into words: results
+// and a caption, and lengths and labels where the drawing has use for them.
 
 // Numbers as widgets/words.py writes them.
 const fixed = (value, digits) => (Math.floor(value * 10 ** digits + 0.5) / 10 ** digits).toFixed(digits);
@@ -20,6 +21,11 @@ const element = (tag, attributes = {}, ...children) => {
   return made;
 };
 
+// What has not changed is not announced, nor laid out again.
+const say = (part, text) => {
+  if (part.textContent !== text) part.textContent = text;
+};
+
 // A slider on the places of its options. Returns what to add to the page, and how to show a value.
 function slider({ label, options }, id, choose) {
   const input = element("input", { type: "range", id, min: 0, max: options.length - 1, step: 1 });
@@ -32,6 +38,19 @@ function slider({ label, options }, id, choose) {
     input.setAttribute("aria-valuetext", options[place].text);
   };
   return { node: element("div", { class: "lorakit-slider" }, element("label", { for: id }, label), input, text), show };
+}
+
+// A line to type in. Python is told when the typing pauses, or at once by Enter; ⏎ stands for a newline.
+function line({ label, longest }, id, choose) {
+  const input = element("input", { type: "text", id, maxlength: longest, autocomplete: "off", spellcheck: "false" });
+  const choosing = (pause) => () => choose(input.value.replaceAll("⏎", "\n"), pause);
+  input.addEventListener("input", choosing(300));
+  input.addEventListener("change", choosing(0));
+  const show = (value) => {
+    const shown = value.replaceAll("\n", "⏎");
+    if (input.value !== shown) input.value = shown; // where it is equal, the cursor stays
+  };
+  return { node: element("div", { class: "lorakit-line" }, element("label", { for: id }, label), input), show };
 }
 
 // Radio buttons (one) or check boxes (many) in a named group.
@@ -49,6 +68,8 @@ function group({ label, kind, options }, id, choose) {
   return { node: element("fieldset", {}, element("legend", {}, label), ...labelled), show };
 }
 
+const KINDS = { slider, one: group, many: group, text: line };
+
 const explorer = (describe) => ({
   render({ model, el }) {
     const id = `lorakit-${Math.random().toString(36).slice(2)}`; // the same explorer may be shown twice
@@ -63,11 +84,12 @@ const explorer = (describe) => ({
     };
     const controls = {};
     for (const control of model.get("controls")) {
-      const choose = (value) => {
+      const choose = (value, pause) => {
         model.set("value", { ...model.get("value"), [control.name]: value }); // this draws
-        waiting ??= setTimeout(tell, 20);
+        if (pause !== undefined) waiting = clearTimeout(waiting); // typed: count from the last key
+        waiting ??= setTimeout(tell, pause ?? 20);
       };
-      controls[control.name] = (control.kind === "slider" ? slider : group)(control, `${id}-${control.name}`, choose);
+      controls[control.name] = KINDS[control.kind](control, `${id}-${control.name}`, choose);
     }
 
     const results = element("dl", { class: "lorakit-results", "aria-live": "polite" });
@@ -80,16 +102,38 @@ const explorer = (describe) => ({
     };
 
     const drawing = element("div", { class: "lorakit-drawing", "aria-hidden": "true" }); // the caption says it in words
-    drawing.innerHTML = model.get("drawing"); // made by Python, which escapes what is in it
     const caption = element("figcaption");
+    const awaited = element("span", { class: "lorakit-awaited", role: "status" });
+    const refusal = element("p", { class: "lorakit-refused", role: "status" });
+    let drawn;
+    let patience;
+
+    // A question is put by the settings that `answered` names. An answer to an earlier one is shown as what it is, and
+    // never touches what is set now.
+    const answer = (value) => {
+      const answered = model.get("answered") ?? {};
+      const refused = model.get("refused") ?? {};
+      const is = (question) => Object.entries(question).every(([name, asked]) => value[name] === asked);
+      const open = !is(answered);
+      const why = open && refused.why && is(refused.question) ? `${refused.why} Still shown is the last answer.` : "";
+      say(refusal, why);
+      clearTimeout(patience);
+      if (open && !why && live) patience = setTimeout(() => say(awaited, "… waiting for the kernel"), 500);
+      else say(awaited, "");
+      return answered;
+    };
 
     const show = () => {
-      const value = model.get("value");
-      for (const [name, control] of Object.entries(controls)) control.show(value[name]);
+      const set = model.get("value");
+      for (const [name, control] of Object.entries(controls)) control.show(set[name]);
+      const value = { ...set, ...answer(set) }; // what the numbers are about
+      if (drawn !== model.get("drawing")) {
+        drawn = model.get("drawing");
+        drawing.innerHTML = drawn; // made by Python, which escapes what is in it
+      }
       const description = describe(value, model.get("numbers"));
       for (const [label, text] of Object.entries(description.results)) {
-        const cell = rows[label] ?? row(label);
-        if (cell.textContent !== text) cell.textContent = text; // what has not changed is not announced
+        say(rows[label] ?? row(label), text);
       }
       for (const part of drawing.querySelectorAll("[data-when]")) {
         const [name, values] = part.dataset.when.split("=");
@@ -100,15 +144,24 @@ const explorer = (describe) => ({
         const place = options.findIndex((option) => option.value === value[name]);
         if (kind === "slider") drawing.style.setProperty(`--${name}`, place);
       }
-      caption.textContent = description.caption;
+      for (const [name, length] of Object.entries(description.lengths ?? {})) {
+        drawing.style.setProperty(`--${name}`, length);
+      }
+      for (const [name, text] of Object.entries(description.labels ?? {})) {
+        for (const part of drawing.querySelectorAll(`[data-text="${name}"]`)) say(part, text);
+      }
+      say(caption, description.caption);
     };
 
-    const heading = element("div", { class: "lorakit-title", id }, model.get("title"));
+    const heading = element("div", { class: "lorakit-heading" });
+    heading.append(element("span", { class: "lorakit-title", id }, model.get("title")), awaited);
     const settings = element("div", { class: "lorakit-settings" }, ...Object.values(controls).map(({ node }) => node));
-    const page = element("section", { class: "lorakit-explorer", "aria-labelledby": id }, heading, settings, results);
-    page.append(element("figure", {}, drawing, caption));
+    const page = element("section", { class: "lorakit-explorer", "aria-labelledby": id }, heading, settings);
+    page.append(refusal, results, element("figure", {}, drawing, caption));
     el.append(page);
-    model.on("change:value", show);
+    // Numbers and drawing come with `answered`, in one message, and are all in place when the first of these is called.
+    const events = ["change:value", "change:answered", "change:refused"];
+    for (const event of events) model.on(event, show);
     show();
 
     // Without its kernel it still draws, but what is set does not reach Python.
@@ -118,18 +171,21 @@ const explorer = (describe) => ({
       // Backbone calls this with its own model as `this`, which knows whether the line to the kernel is up.
       live = this.comm_live;
       lost.textContent = live ? "" : "Not connected: run this cell again, so that what you set counts.";
+      show();
     }
     model.on("comm_live_update", connection);
 
     // An arrow key moves the slider. JupyterLab, which listens at the document, would take it to the next cell.
     const keep = (event) => {
-      const modified = event.ctrlKey || event.metaKey || event.altKey || event.shiftKey; // Ctrl+S still saves
+      const shift = event.shiftKey && event.key.length > 1; // a capital letter is typed; Shift+Enter runs the cell
+      const modified = event.ctrlKey || event.metaKey || event.altKey || shift; // Ctrl+S still saves
       if (page.contains(event.target) && !modified) event.stopPropagation();
     };
     window.addEventListener("keydown", keep, true);
     return () => {
       window.removeEventListener("keydown", keep, true);
-      model.off("change:value", show);
+      clearTimeout(patience);
+      for (const event of events) model.off(event, show);
       model.off("comm_live_update", connection);
     };
   },
