@@ -32,7 +32,7 @@ def test_lines_by_block_differ_by_more_than_colour():
     assert fig.data[0].mode == "lines+markers" and fig.layout.xaxis.range == (-0.5, 1.5)
     alone = by_block_figure("Chance", "probability", {"left out": [0.5]}, joined=False)
     assert alone.data[0].mode == "markers"
-    assert (alone.layout.yaxis.type, alone.layout.showlegend) == ("linear", False)
+    assert (alone.layout.yaxis.type, alone.layout.showlegend) == (None, False)
 
 
 def test_the_lens_keeps_equal_tokens_apart():
