@@ -13,13 +13,15 @@ def test_a_rotated_vector_goes_round_a_circle():
     vectors = rotary(torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(1, 1, 10, 4), 100.0)[0, 0]
     fig = rotation_figure(vectors, pairs=[0, 1])
     assert [title.text for title in fig.layout.annotations] == ["numbers 0 and 2", "numbers 1 and 3"]
-    for trace, (a, b), speed in zip(fig.data, [(1, 3), (2, 4)], [1, 0.1], strict=True):
+    for trace, (a, b), speed in zip(fig.data[1::2], [(1, 3), (2, 4)], [1, 0.1], strict=True):
+        assert len(trace.x) == 10
         for t, (x, y) in enumerate(zip(trace.x, trace.y, strict=True)):
             assert math.hypot(x, y) == pytest.approx(math.hypot(a, b), rel=1e-5)
             assert math.atan2(y, x) == pytest.approx(
                 math.remainder(math.atan2(b, a) + speed * t, 2 * math.pi), abs=1e-4
             )
-    assert fig.data[0].text[:3] == ("0", "1", "2") and fig.data[0].text[9] == ""
+    assert fig.data[1].text[:3] == ("0", "1", "2")
+    assert fig.data[3].text[:5] == ("0", "", "", "", "4")  # 0.1 a step: numbers would lie on one another
     assert fig.layout.yaxis2.scaleanchor == "x2"  # else a circle would be an ellipse
 
 

@@ -1,5 +1,6 @@
 """Figures of one forward pass: a vector as rotation turns it, what each block adds, and what the logit lens reads."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -7,31 +8,45 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from widgets.style import PALETTE, figure
+from widgets.style import GREY, PALETTE, figure
 
 
 def rotation_figure(vectors: Tensor, pairs: Sequence[int]) -> go.Figure:
     """A vector at the positions 0 to T - 1, (T, d): where its pairs (x_j, x_{j + d/2}) stand, a circle for each j."""
     T, d = vectors.shape
     fig = make_subplots(1, len(pairs), subplot_titles=[f"numbers {j} and {j + d // 2}" for j in pairs])
+    round_once = [2 * math.pi * step / 90 for step in range(91)]
     for column, j in enumerate(pairs, start=1):
-        x, y = vectors[:, j].tolist(), vectors[:, j + d // 2].tolist()
+        points = vectors[:, [j, j + d // 2]].tolist()
+        radius = math.hypot(*points[0])
+        circle = {"x": [radius * math.cos(angle) for angle in round_once]}
+        circle["y"] = [radius * math.sin(angle) for angle in round_once]
+        fig.add_scatter(**circle, mode="lines", line={"color": GREY, "width": 1, "dash": "dot"}, row=1, col=column)
         fig.add_scatter(
-            x=x,
-            y=y,
-            mode="lines+markers+text",
-            text=[str(t) if t < 8 else "" for t in range(T)],  # position; the later ones would lie on one another
+            x=[x for x, _ in points],
+            y=[y for _, y in points],
+            mode="markers+text",
+            text=_apart(points, 0.35 * radius),
             textposition="top right",
-            line={"color": PALETTE[0], "width": 1, "dash": "dot"},
-            marker={"size": 7},
+            marker={"size": 7, "color": PALETTE[0]},
             row=1,
             col=column,
         )
-        reach = 1.25 * max(map(abs, x + y))
-        fig.update_xaxes(range=[-reach, reach], row=1, col=column)
-        fig.update_yaxes(range=[-reach, reach], row=1, col=column, scaleanchor=f"x{column}")
-    fig.update_layout(template="lorakit", showlegend=False, title="The same vector at positions 0, 1, 2, …")
-    return fig
+        around = [-1.4 * radius, 1.4 * radius]
+        fig.update_xaxes(range=around, row=1, col=column)
+        fig.update_yaxes(range=around, row=1, col=column, scaleanchor=f"x{column}")
+    title = f"The same vector at positions 0 to {T - 1}"
+    return fig.update_layout(template="lorakit", showlegend=False, title=title)
+
+
+def _apart(points: Sequence[Sequence[float]], distance: float) -> list[str]:
+    """The number of each point, left out where one that stands too near has its number already."""
+    labels, labelled = [], []
+    for number, point in enumerate(points):
+        free = all(math.dist(point, other) > distance for other in labelled)
+        labelled += [point] if free else []
+        labels.append(str(number) if free else "")
+    return labels
 
 
 def by_block_figure(
@@ -62,6 +77,7 @@ def lens_figure(tokens: Sequence[str], likeliest: Sequence[Sequence[str]], chanc
         z=chances.tolist(),
         text=[[escape(word) for word in row] for row in likeliest],
         texttemplate="%{text}",
+        textfont={"size": 12, "color": "black"},
         x=[f"{t}: {escape(token)}" for t, token in enumerate(tokens)],  # the number keeps equal tokens apart
         colorscale=[[0, "#FFFFFF"], [1, "#56B4E9"]],
         zmin=0,

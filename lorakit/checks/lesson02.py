@@ -79,8 +79,8 @@ def _head_mistakes(x: torch.Tensor, cut: torch.Tensor) -> dict[str, list[torch.T
     "2.2",
     "Which two numbers are a pair? Cut x into a first half and a second half along its last axis: a pair has one "
     "number in each, at the same place.",
-    "`a, b = x.chunk(2, dim=-1)` are the halves, of shape (B, heads, T, d/2). `angles.cos()` has shape (T, d/2), and so "
-    "lies on the last two axes of a by itself.",
+    "`a, b = x.chunk(2, dim=-1)` are the halves, of shape (B, heads, T, d/2). `angles.cos()` has shape (T, d/2), and "
+    "so lies on the last two axes of a by itself.",
     "The two new halves are a * cos - b * sin and b * cos + a * sin, both from the old a and b. torch.cat((…, …), "
     "dim=-1) puts one behind the other.",
 )
@@ -146,7 +146,7 @@ def _turn_mistakes(x: torch.Tensor, angles: torch.Tensor) -> dict[str, list[torc
             join(new_a, b * cos + new_a * sin),
             join(a * cos - new_b * sin, new_b),
         ],
-        "sin and cos are exchanged.": [join(a * sin - b * cos, b * sin + a * cos)],
+        "sin and cos have changed places.": [join(a * sin - b * cos, b * sin + a * cos)],
         "Both coordinates have the same sign before sin: that is no turn, it changes a point's distance from 0.": [
             join(a * cos + b * sin, b * cos + a * sin),
             join(a * cos - b * sin, b * cos - a * sin),
@@ -186,8 +186,8 @@ def _turn_mistakes(x: torch.Tensor, angles: torch.Tensor) -> dict[str, list[torc
 
 @check(
     "2.3",
-    "Write down, for 6 query heads and 2 key heads, which key head each query head is to find: 6 numbers. Each key head "
-    "comes up how often?",
+    "Write down, for 6 query heads and 2 key heads, which key head each query head is to find: 6 numbers. How often "
+    "does each key head come up?",
     "Each key head is needed n_heads / K times, and its copies stand side by side. `repeat` writes the whole row of "
     "heads again and again; another function repeats each one in its place.",
     "`k.repeat_interleave(times, dim=…)` repeats each entry of one axis in its place: that of the heads, which is axis "
