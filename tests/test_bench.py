@@ -3,9 +3,11 @@
 import json
 import math
 import sys
+from dataclasses import asdict
 
 import compare_methods
 import lesson_memory
+import lora_settings
 import machine
 import nbformat
 import pytest
@@ -13,6 +15,8 @@ import slider_to_paint
 from nbformat.v4 import new_code_cell, new_notebook
 
 from lorakit import LorakitError
+from lorakit.finetune import TrainConfig
+from lorakit.models import load_model
 
 
 def test_the_paired_difference_by_hand():
@@ -160,3 +164,38 @@ def test_each_level_of_the_sliders_is_judged_by_what_was_measured():
         (10.0, True),
         (10.0, True),
     ]
+
+
+# --- LoRA's settings ---
+
+
+def test_each_setting_is_paired_with_the_first():
+    runs = lora_settings.with_pairs({"one": {"right": "1110"}, "other": {"right": "1001"}})
+    # Differences 0, -1, -1, 1: mean -1/4, variance (1/16 + 2 * 9/16 + 25/16) / 3 = 11/12.
+    half = 1.96 * math.sqrt(11 / 12) / 2
+    wanted = {"difference": -0.25, "low": -0.25 - half, "high": -0.25 + half}
+    assert runs["other"]["minus_first"] == pytest.approx(wanted, abs=1e-5)
+    assert runs["one"]["minus_first"] == {"difference": 0, "low": 0, "high": 0}
+
+
+@pytest.mark.parametrize("name", ["r 8, alpha 16, DoRA", "r 64, alpha 16, rsLoRA", "full, lr 1e-4"])
+def test_a_setting_trains_what_it_says(name, tiny_folder, monkeypatch):
+    monkeypatch.setenv("LORAKIT_MODEL", tiny_folder)
+    given = lora_settings.SETTINGS[name]
+    config = TrainConfig(**asdict(given.config) | {"steps": 2})
+    one = lora_settings.run(lora_settings.Setting(config, given.variant, given.full), 4)
+    a_and_b = 2 * config.r * ((64 + 64) + (64 + 32))  # 2 layers, q: 64 -> 64, v: 64 -> 32
+    everything = load_model(tiny_folder, device="cpu")[0].num_parameters()
+    lengths = 2 * (64 + 32)  # DoRA's: one for each row of q and v
+    assert one["trained"] == {"DoRA": a_and_b + lengths, "rsLoRA": a_and_b}.get(name.split(", ")[-1], everything)
+    assert (len(one["losses"]), len(one["right"]), one["after"]["n"]) == (2, 4, 4)
+    json.dumps(one)
+
+
+def test_every_setting_has_a_name_that_says_it():
+    for name, given in lora_settings.SETTINGS.items():
+        assert name.startswith("full") == given.full
+        if not given.full:
+            assert name.startswith(f"r {given.config.r}, alpha {given.config.lora_alpha}")
+    first, *others = lora_settings.SETTINGS.values()
+    assert first.config == TrainConfig() and first not in others

@@ -28,7 +28,7 @@ from widgets.tokens import token_text
 
 
 def by_transformers(logits, temperature, top_k, top_p):
-    """Scores (V,) after the three steps of `generate`, in its order; -inf where they cut. A step that is off is left out."""
+    """Scores (V,) after the steps of `generate`, in its order; -inf where they cut. A step that is off is left out."""
     scores = TemperatureLogitsWarper(temperature)(None, logits[None])
     if top_k:
         scores = TopKLogitsWarper(top_k)(None, scores)

@@ -10,6 +10,7 @@ from widgets.course_map import show_course_map
 from widgets.forward_pass import by_block_figure, lens_figure, rotation_figure
 from widgets.live_training import show_training
 from widgets.logits import show_logits
+from widgets.lora_picture import show_lora
 from widgets.model_picture import show_model
 from widgets.progress import progress
 from widgets.tokens import show_tokens
@@ -27,6 +28,7 @@ __all__ = [
     "show_attention",
     "show_course_map",
     "show_logits",
+    "show_lora",
     "show_model",
     "show_tokens",
     "show_training",

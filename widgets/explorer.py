@@ -236,7 +236,7 @@ def still_svg(title: str, settings: Mapping[str, str], description: Description,
     for x, pairs in ((MARGIN, settings), (WIDTH / 2, description.results)):
         y = top
         for label, text in pairs.items():
-            first, *more = _wrapped(text, column, taken=len(label) + 2)
+            first, *more = _wrapped(text, column - MARGIN / 2, taken=len(label) + 2)
             words.append(_lines([f'<tspan fill="#555">{escape(label)}: </tspan>{first}', *more], x, y, "#111"))
             y += LINE * (1 + len(more))
         bottom = max(bottom, y)

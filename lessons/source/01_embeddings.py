@@ -70,8 +70,8 @@ ids = tokenizer(text).input_ids
 f"{len(text)} characters, {len(text.encode())} bytes, {len(ids)} pieces; back again: {tokenizer.decode(ids)!r}"
 
 # %% [markdown]
-# Note what a language costs that was rare in the list's making: three Japanese characters take six pieces, about what
-# a whole English sentence takes. Try your own text. Find a word that is cut in a surprising place, and see what a
+# Note what a language costs that was rare in the list's making: three Japanese characters take six pieces, one more
+# than "The capital of France is". Try your own text. Find a word that is cut in a surprising place, and see what a
 # space in front, a capital letter or a missing letter does.
 
 # %%

@@ -44,8 +44,8 @@ with torch.no_grad():
 f"largest difference {(logits - plain).abs().max().item():.1e}, where logits reach {plain.abs().max().item():.1f}"
 
 # %% [markdown]
-# Only in the last digits of float32: the plain model computes attention in another order. (On a GPU in 16 bits expect
-# some hundredths, here and below.)
+# Only in the last digits of float32: the plain model computes attention in another order. (In 16 bits on a GPU expect
+# about a hundredth of the largest number, here and below.)
 #
 # The model is a row of blocks, 30 here, numbered from 0. Each has an attention half and a feed-forward half (lesson
 # 03). We open the attention of block 0. What comes into it is `x`, one vector of D numbers for each token: here the
@@ -128,7 +128,8 @@ def difference(ours, name):
 H, K = model.config.num_attention_heads, model.config.num_key_value_heads
 d = W_q.shape[0] // H
 q, k, v = (course_split_heads(each, d) for each in (q, k, v))
-tuple(q.shape), tuple(k.shape), difference(q, "0.q"), difference(k, "0.k"), difference(v, "0.v")
+print("q", tuple(q.shape), "k", tuple(k.shape))
+print(difference(q, "0.q"), difference(k, "0.k"), difference(v, "0.v"), sep="\n")
 
 # %% [markdown]
 # ## How a head knows the order
@@ -180,7 +181,7 @@ check_rotate(rotate)
 from lorakit.activations import rotary
 
 q_rotated, k_rotated = rotary(q, theta), rotary(k, theta)
-difference(q_rotated, "0.q_rotated"), difference(k_rotated, "0.k_rotated")
+print(difference(q_rotated, "0.q_rotated"), difference(k_rotated, "0.k_rotated"), sep="\n")
 
 # %% [markdown]
 # Now see it. One query vector of head 0, put at the positions 0 to 15. **Predict** what the points of three pairs do.
@@ -299,7 +300,7 @@ from lorakit.activations import grouped_attention
 seen = torch.ones(len(tokens), len(tokens), dtype=torch.bool, device=model.device).tril()  # True: may be looked at
 mixed, attention = grouped_attention(q_rotated, k_rotated, v, seen)
 output = mixed.transpose(1, 2).flatten(-2) @ W_o.T  # heads side by side again, then o_proj
-difference(attention, "0.attention"), difference(output, "0.attention_output")
+print(difference(attention, "0.attention"), difference(output, "0.attention_output"), sep="\n")
 
 # %% [markdown]
 # That is all of attention: four matrices and a softmax. Is it so in every block? Block by block with the same lines,
@@ -408,9 +409,9 @@ for habit, cells in habits.items():
 #   fourth habit: "find the place where what *it* follows is what I am now". The two together continue a repeated
 #   text; such a head is called an *induction head* (Olsson et al., 2022). Here the best is in block 17, later than
 #   the heads of the first habit, as it must be.
-# - **The first token** draws 54 % of all the attention in this model, on this sentence. It says nothing of use. But
-#   softmax must give its 1 away, and a head that finds nothing to fetch lays it there: an *attention sink* (Xiao et
-#   al., 2024). Lesson 03 shows what is odd about that token's vector.
+# - **The first token** draws 54 % of all the attention in this model, on this sentence. It is there whatever the
+#   token says. Softmax must give its 1 away, and the common explanation is that a head which finds nothing to fetch
+#   lays it there: an *attention sink* (Xiao et al., 2024). Lesson 03 shows what is odd about that token's vector.
 #
 # And a caution. A map shows where a head takes from. It does not show what it takes, nor whether anything depends on
 # it: that would need an experiment, such as switching the head off.

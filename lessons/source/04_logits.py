@@ -45,9 +45,9 @@ logits = head @ hidden
 tuple(logits.shape), f"largest difference {(logits - model_logits[0, -1]).abs().max().item():.1e}"
 
 # %% [markdown]
-# (In float32. On a GPU in 16 bits expect some hundredths.) In texts you find it written as [hidden] ×
-# [lm_head.weight] = [logits]. Mind the shape: the weight is kept as (V, D), so for many vectors at once it is
-# `x @ head.T`, which is `lorakit.activations.unembed`.
+# (In float32. In 16 bits on a GPU expect about a tenth.) In texts you find it written as [hidden] × [lm_head.weight]
+# = [logits]. Mind the shape: the weight is kept as (V, D), so for many vectors at once it is `x @ head.T`, which is
+# `lorakit.activations.unembed`.
 #
 # One logit by itself is a dot product of two vectors, nothing more:
 
@@ -128,8 +128,7 @@ for temperature in (0.5, 1.0, 2.0):
     print(f"temperature {temperature}: likeliest {likeliest[0].item():.3f}; {needed:,} tokens make up 90 %")
 
 # %% [markdown]
-# At 2, thirteen thousand tokens share nine tenths of it, most of them nonsense here. Each is very unlikely, but there
-# are so many of them.
+# At 2, thirteen thousand tokens share nine tenths of it. Each of them is very unlikely, but there are so many.
 #
 # ### Greedy, or sampled
 #
@@ -269,9 +268,9 @@ ranks = (lens[:, -1] > lens[:, -1, paris, None]).sum(dim=-1).tolist()  # how man
 {i: ranks[i] for i in blocks if i % 5 == 0 or i > len(ranks) - 8}
 
 # %% [markdown]
-# It climbs from place 2,677 into the first hundred around block 24, and wins in the very last block. A caution here
-# too: the lens reads all blocks in the last one's language. What it cannot read in block 10 may well be there,
-# written otherwise.
+# At first 2,677 tokens are likelier; around block 24 it enters the first hundred, and only after the very last block
+# it is first. A caution here too: the lens reads all blocks in the last one's language. What it cannot read in block
+# 10 may well be there, written otherwise.
 
 # %% [markdown]
 # ## A judge made of two logits
@@ -343,8 +342,8 @@ truth = Counter(row["completion"] for row in held_out[:100])
 f"{result}; it says {said[' positive']} are positive, people {truth[' positive']}"
 
 # %% [markdown]
-# About 0.8, untaught, and it leans to `' positive'`. A part of what it gets wrong is no lack of understanding, only
-# where the line between the two is drawn; lesson 07's training moves that line as well.
+# About 0.8, untaught, and it says `' positive'` more often than people do: where the line between the two words is
+# drawn is one more thing that lesson 07's training can move.
 
 # %% [markdown]
 # ## How far you are

@@ -21,10 +21,14 @@ async ([source, state]) => {
   window.model = {
     get: (name) => state[name],
     set: (name, value) => model.receive({ [name]: value }),
-    receive: (part) => { Object.assign(state, part); listeners.forEach((listener) => listener()); },
+    receive: (part) => { // as Backbone does it: first all is set, then all hear of it
+      const changed = Object.keys(part).filter((name) => part[name] !== state[name]);
+      Object.assign(state, part);
+      listeners.filter(([event]) => changed.some((name) => event === `change:${name}`)).forEach(([, hear]) => hear());
+    },
     send: (content) => sent.push(content.value),
-    on: (event, listener) => event.startsWith('change') && listeners.push(listener),
-    off: (event, listener) => listeners.splice(listeners.indexOf(listener), 1),
+    on: (event, hear) => listeners.push([event, hear]),
+    off: (event, hear) => listeners.splice(listeners.findIndex((each) => each[0] === event && each[1] === hear), 1),
     listeners,
   };
   window.remove = module.default.render({ model, el: document.body });
