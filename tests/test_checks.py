@@ -221,7 +221,7 @@ def test_an_error_below_the_answers_own_lines_names_the_line_that_called():
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
-        ("return torch.ones(2, 3) @ torch.ones(2, 3)", "Is a matrix to be transposed?"),
+        ("return torch.ones(2, 3) @ torch.ones(2, 3)", "one of the two may have to be transposed"),
         ("return 1 if torch.ones(2) != torch.ones(2) else 2", "ask whether all, or any, of them hold"),
     ],
 )

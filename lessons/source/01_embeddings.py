@@ -12,7 +12,7 @@
 # - say what a tokenizer does to a text, why a leading space matters, and what becomes of a letter that it has no
 #   piece for;
 # - write the embedding layer in one line, and say why an id is a name and no quantity;
-# - find the words that the model holds to be alike, and say how alike two *unrelated* words are;
+# - find the pieces that the model holds to be alike, and say how far above chance a likeness is;
 # - say what it means that `embed_tokens` and `lm_head` are tied, see it, and count what it saves.
 
 # %% [markdown]
@@ -31,14 +31,14 @@ for word in (" Paris", "Paris", " paris", " quantization", "LoRA", "2024"):
     print(f"{word!r:16}", [tokenizer.decode(i) for i in tokenizer(word).input_ids])
 
 # %% [markdown]
-# `' Paris'` with its space in front and `'Paris'` without are two different pieces. `' paris'`, in small letters, is
-# none: it is put together from `' par'` and `'is'`. And this tokenizer always cuts numbers into single digits. None
-# of this is a rule of language. It is what happened to be frequent.
+# `' Paris'` with its space in front and `'Paris'` without are two different pieces. There is no piece `' paris'` in
+# small letters: it is put together from `' par'` and `'is'`. All that is no rule of language, but what happened to be
+# frequent. (Digits are an exception: the makers of this list did not let them be joined, so every number is cut into
+# single digits.)
 #
 # ### The leading space
-#
-# Most words in a text follow a space, so a word and the space before it were joined early, and nothing is left over
-# between words. In the tokenizer's own list that space is written as `Ġ`. How many pieces begin with one?
+# Most words in a text follow a space, so a word and the space before it were joined early. In the tokenizer's own
+# list that space is written as `Ġ`, so that one can see it. How many pieces begin with one?
 
 # %%
 pieces = tokenizer.get_vocab()  # piece -> row number
@@ -46,15 +46,30 @@ with_space = sum(piece.startswith("Ġ") for piece in pieces)
 f"{with_space:,} of {len(pieces):,} pieces begin with a space; two of them: {tokenizer.tokenize(' a space')}"
 
 # %% [markdown]
-# Two thirds. It has a consequence that costs people hours: `"Sentiment:"` is followed by the token `' positive'`, and
-# never by `'positive'`. If you look for the wrong one of the two, you measure nothing. Our data therefore write a
-# verdict with its space.
+# Two thirds. It has a consequence that costs people hours: our prompts for film reviews end in `Sentiment:`, and what
+# may follow is the piece `' positive'` with its space, or `'positive'` without. **Predict** which the model expects,
+# and how much more.
+
+# %%
+import torch
+
+from lorakit.data import review_prompt
+
+prompt = tokenizer(review_prompt("A clever film, and I would gladly see it twice."), return_tensors="pt").to(
+    model.device
+)
+with torch.no_grad():
+    p = model(**prompt).logits[0, -1].float().softmax(dim=-1)
+{piece: f"{p[tokenizer(piece).input_ids[0]].item():.7f}" for piece in (" positive", "positive")}
+
+# %% [markdown]
+# Whoever looks for the wrong one of the two measures the wrong thing. Our data therefore write a verdict with its
+# space.
 #
 # ### Bytes, at the bottom
-#
 # What of a letter that no piece has? Text in a computer is *bytes*, numbers from 0 to 255; in UTF-8 an `é` is two of
-# them, an emoji four. The pieces are made of bytes, and single bytes are pieces too. **Predict:** how many pieces is
-# this emoji?
+# them, this emoji four. The pieces are made of bytes, and nearly every single byte is a piece too (Radford et al.,
+# 2019). **Predict:** is the emoji one piece, four, or something between?
 
 # %%
 for text in ("é", "😀", "ñandú"):
@@ -62,35 +77,33 @@ for text in ("é", "😀", "ñandú"):
 
 # %% [markdown]
 # `é` is frequent enough for a piece of its own. The emoji's four bytes became three pieces, none of which is a letter
-# by itself: only together do they decode. So the tokenizer has no "unknown word", and text survives the round trip:
+# by itself: only together do they decode. So there is no unknown word, and text survives the round trip (but for six
+# control characters, which this list lacks):
 
 # %%
 text = "A naïve café in Zürich, 😀 and 日本語."
 ids = tokenizer(text).input_ids
-f"{len(text)} characters, {len(text.encode())} bytes, {len(ids)} pieces; back again: {tokenizer.decode(ids)!r}"
+print(f"{len(text)} characters, {len(text.encode())} bytes, {len(ids)} pieces; back again: {tokenizer.decode(ids)!r}")
+print(f"the Japanese alone: {len(tokenizer('日本語').input_ids)} pieces for 3 characters")
 
 # %% [markdown]
-# Note what a language costs that was rare in the list's making: three Japanese characters take six pieces, one more
-# than "The capital of France is". Try your own text. Find a word that is cut in a surprising place, and see what a
-# space in front, a capital letter or a missing letter does.
+# Note what a language costs that was rare in the list's making: two pieces a character, where English has one a word.
+# Try your own text. Find a word that is cut in a surprising place, and see what a space in front, a capital letter or
+# a missing letter does.
 
 # %%
 from widgets import show_tokens
 
-show_tokens(model, tokenizer, text="The capital of France is")
+show_tokens(model, tokenizer, text="LoRA in paris 😀")
 
 # %% [markdown]
 # ## A piece becomes a row
-#
-# Below each piece stands its id, and below that the first numbers of a row. The *embedding table* has one row for
-# each piece; it is the first weight of the model. **Predict** its shape, from the vocabulary's size and the 576
-# numbers that each token is given.
+# Below each piece stands its id, and in the list the first numbers of a row. The *embedding table* has one row for
+# each piece; it is the first weight of the model. **Predict** how many weights that is.
 
 # %%
-import torch
-
 table = model.get_input_embeddings().weight.detach()  # we only look: no gradient is needed
-tuple(table.shape), model.config.vocab_size, model.config.hidden_size
+f"{table.shape[0]:,} rows of {table.shape[1]} numbers: {table.numel():,} weights"
 
 # %% [markdown]
 # Its name here is `model.embed_tokens.weight`; in other models you meet `word_embeddings.weight` or `wte.weight`.
@@ -135,9 +148,10 @@ with torch.no_grad():
 tuple(theirs.shape), torch.equal(course_embed(ids, table), theirs)
 
 # %% [markdown]
-# Equal in every number. You may have read that an embedding layer is a *matrix product*. It is that too: write an id
-# as a row of zeros with a single 1 at the place that the id names (*one-hot*), multiply it with the table, and the
-# same row comes out, at the price of V × D multiplications. Looking it up is the same for nothing.
+# The shape, and whether all numbers are equal: they are. You may have read that an embedding layer is a *matrix
+# product*. It is that too: write an id as a row of zeros with a single 1 at the place that the id names (*one-hot*),
+# multiply it with the table, and the same row comes out, at the price of V × D multiplications a token. Looking it up
+# gives the same for free.
 
 # %%
 one_hot = torch.nn.functional.one_hot(ids, num_classes=len(table)).to(table.dtype)  # (B, T, V)
@@ -145,32 +159,38 @@ tuple(one_hot.shape), torch.equal(one_hot @ table, theirs)
 
 # %% [markdown]
 # ### An id is a name
-#
-# Being a place in a list, an id means nothing as a number. **Predict:** what stands in the rows next to `' Paris'`?
+# Is a piece like those that stand next to it in the list? **Predict** what stands in the rows around `' Paris'`.
 
 # %%
 paris = tokenizer(" Paris").input_ids[0]
 {i: tokenizer.decode(i) for i in range(paris - 2, paris + 3)}
 
 # %% [markdown]
-# Nothing related. All that the model knows of `' Paris'` *at this point* is the 576 numbers of its row; and they are
-# the same wherever it stands. Here is `' bank'` in two sentences:
+# Nothing related. An id says roughly how early a piece was joined, and nothing of what it means. All that the model
+# knows of `' Paris'` *at this point* is the 576 numbers of its row, and they are the same wherever it stands. Here is
+# `' bank'` in two sentences: what goes into the model for it, and what comes out of its last block. **Predict** which
+# of the two is the same.
 
 # %%
-river, money = (
-    tokenizer(text, return_tensors="pt").input_ids[0] for text in ("A bank of the river", "A bank for money")
-)
-tokenizer.decode(river[1]), tokenizer.decode(money[1]), torch.equal(table[river[1]], table[money[1]])
+from lorakit.activations import run_with_cache
+
+texts = [
+    tokenizer(text, return_tensors="pt").input_ids.to(model.device)
+    for text in ("A bank of the river", "The bank of England")
+]
+river, money = (run_with_cache(model, each)[1] for each in texts)
+last = f"{model.config.num_hidden_layers - 1}.residual"
+{name: torch.equal(river[name][0, 1], money[name][0, 1]) for name in ("embeddings", last)}
 
 # %% [markdown]
-# The same numbers for both. What `' bank'` means *here* can only come from the other tokens, and that is attention's
-# work, in lesson 02.
+# The same goes in, and something else comes out. What `' bank'` means *here* can only come from the other tokens, and
+# that is attention's work, in lesson 02.
 
 # %% [markdown]
 # ## What a row knows
 #
-# Nobody wrote those numbers. They began as noise, and training moved them. If two pieces can stand in the same
-# places, training has reason to give them similar rows. How alike two rows are, is measured by the angle between
+# Nobody wrote those numbers. They began as noise, and training moved them. If two pieces are used in the same
+# company, training has reason to give them similar rows. How alike two rows are is measured by the angle between
 # them.
 
 # %% [markdown]
@@ -186,7 +206,7 @@ tokenizer.decode(river[1]), tokenizer.decode(money[1]), torch.equal(table[river[
 
 # %% exercise="1.2" points=2
 def nearest(vector, table, k):
-    """The numbers of the k rows of `table` (V, D) that point most nearly the way of `vector` (D,)."""
+    """The numbers of the k rows of `table` (V, D) whose direction is nearest to that of `vector` (D,)."""
     # BEGIN SOLUTION
     cosines = table @ vector / (table.norm(dim=-1) * vector.norm())
     return cosines.topk(k).indices
@@ -207,7 +227,7 @@ check_nearest(nearest)
 
 # %%
 def neighbours(vector, k=8):
-    """The k pieces whose rows point most nearly the way of `vector`, with their cosines."""
+    """The k pieces whose rows are nearest in direction to `vector`, with their cosines."""
     best = torch.nn.functional.cosine_similarity(table, vector, dim=-1).topk(k)
     return "  ".join(
         f"{tokenizer.decode(i)!r} {c:.2f}" for c, i in zip(best.values.tolist(), best.indices, strict=True)
@@ -223,36 +243,37 @@ for piece in (" Paris", " good", " seven", " positive"):
     print(neighbours(row(piece)))
 
 # %% [markdown]
-# First comes the piece itself. Next come its spellings: to the model `' Paris'` and `'Paris'` are two words, and it
-# had to learn that they are nearly one. Then come words that can stand in its place: capitals, numbers. And look at
-# `' good'` and `' positive'`: among their nearest is the very *opposite*. Good and bad stand in the same sentences.
-# Neighbours in this table can replace each other; they need not agree. To tell them apart is left to the layers
-# above, and to the fine-tune of lesson 07.
+# First comes the piece itself. Next come its spellings: to the model `' Paris'` and `'Paris'` are two pieces, and it
+# had to learn that they are nearly one. Then come pieces used in the same company: other cities, and France. And look
+# at `' good'` and `' positive'`: among their nearest is the very *opposite*. Good and bad stand in the same
+# sentences. To tell them apart is left to the layers above, and to the fine-tune of lesson 07.
 #
-# Is a cosine of 0.6 a lot? A number means nothing without what chance gives. **Predict** the cosine of two rows drawn
-# at random: 0?
+# Is a cosine of 0.6 a lot? A number means nothing without what chance gives. **Predict** the mean cosine of
+# `' Paris'` with *all* rows, and of `' good'`.
 
 # %%
-generator = torch.Generator().manual_seed(0)
-one, other = torch.randint(len(table), (2, 5000), generator=generator)
-by_chance = torch.nn.functional.cosine_similarity(table[one], table[other])
-f"5,000 random pairs: mean {by_chance.mean().item():.2f}, standard deviation {by_chance.std().item():.2f}"
+for piece in (" Paris", " good", " seven", " positive"):
+    all_of_them = torch.nn.functional.cosine_similarity(table, row(piece), dim=-1)
+    mean, spread = all_of_them.mean().item(), all_of_them.std().item()
+    print(
+        f"{piece!r:12} mean {mean:5.2f}, standard deviation {spread:.2f}; above 0.6: {(all_of_them > 0.6).sum().item() - 1} others"
+    )
 
 # %% [markdown]
-# 0.44, not 0: the rows of this table share a common direction, which says nothing about a word. So 0.6 is one
-# standard deviation above chance, and 0.8 is two and a half. In another model the chance level is another. Whoever
-# quotes a cosine without it quotes half a result.
-#
-# One more claim that everybody repeats: *king − man + woman = queen*. **Predict**, then see for two such sums.
+# It depends on the piece: chance is 0.32 for `' Paris'` and below zero for `' good'`. So London's 0.61 is more than
+# four standard deviations above chance for `' Paris'`, and the 0.59 of `' bad'` nearly ten for `' good'`. Whoever
+# quotes a cosine without its chance level quotes half a result. One more claim that everybody repeats: *king − man +
+# woman = queen* (Mikolov et al., 2013). **Predict**, then see; the first line is `' king'` alone.
 
 # %%
+print(neighbours(row(" king"), k=6))
 print(neighbours(row(" king") - row(" man") + row(" woman"), k=4))
 print(neighbours(row(" Paris") - row(" France") + row(" Germany"), k=4))
 
 # %% [markdown]
-# The first sum really comes out at `' queen'`. The second stays at `' Paris'`, with `' Berlin'` behind it: the sum is
-# dominated by the words that went in. Tables of such analogies leave the words out that went in; with that rule, both
-# are right.
+# The first sum really comes out at `' queen'`, which was the nearest other word of `' king'` before any sum. The
+# second stays at `' Paris'`, with `' Berlin'` behind it. Published tests of such analogies do not allow a word that
+# went in as the answer; by that rule both are right.
 
 # %% [markdown]
 # ## The same table, once more
@@ -266,8 +287,8 @@ f"lm_head {tuple(head.shape)}, embed_tokens {tuple(table.shape)}, one and the sa
 
 # %% [markdown]
 # They are not two tables with equal numbers: they are one, with two names. This is called *tying* (Press & Wolf,
-# 2017), and you can see it in three ways: one memory, as above; one word in the config; or change it at one end and
-# look at the other.
+# 2017), and you can see it in other ways: one word in the config says it; or change a number at one end and look at
+# the other. (`table` shares its memory with the model, so this changes the model; the last line puts it back.)
 
 # %%
 before = head[paris, 0].item()
@@ -277,15 +298,16 @@ print(f"lm_head's first number for ' Paris' was {before:.3f}, now {head[paris, 0
 table[paris, 0] = before
 
 # %% [markdown]
-# (The last line put it back.) The same 576 numbers say what `' Paris'` *is* when it comes in, and how well the
-# model's last vector *fits* `' Paris'` when it goes out. Beware when you count: a list of the weights by name shows
-# both names.
+# The same 576 numbers say what `' Paris'` *is* when it comes in, and score it when it goes out: its logit is the dot
+# product of this row with the model's last vector (lesson 04). Beware when you count: a list of the weights by name
+# shows both names.
 
 # %%
 [name for name in model.state_dict() if "layers" not in name]
 
 # %% [markdown]
-# Three names, and two tables: the last is `embed_tokens` again.
+# Three names, one table: the first and the last are the same. (The one between is a vector of 576 numbers, for lesson
+# 03.)
 
 # %% [markdown]
 # ### Exercise 1.3 · one table, or two
@@ -312,8 +334,8 @@ from lorakit.checks.lesson01 import check_table_weights
 check_table_weights(table_weights)
 
 # %% [markdown]
-# **Predict** what share of the whole model that is, here, and in an untied Llama-3-8B (a vocabulary of 128,256, a
-# hidden size of 4,096, 8,030,261,248 weights in all).
+# **Predict** what share of the whole model the tables are in an untied Llama-3-8B (a vocabulary of 128,256, a hidden
+# size of 4,096, 8,030,261,248 weights in all). Here it is a fifth, as lesson 00 showed.
 
 # %%
 share = (table.numel() if head.data_ptr() == table.data_ptr() else 2 * table.numel()) / model.num_parameters()
@@ -321,8 +343,8 @@ f"here {share:.1%}, Llama-3-8B {2 * 128_256 * 4_096 / 8_030_261_248:.1%}"
 
 # %% [markdown]
 # Of this small model, more than a fifth is one table. It would be a third if it were not tied: (2 × 28.3) of (134.5 +
-# 28.3) million. Small models are tied for that reason. In a large model the blocks outgrow the tables, and being
-# untied costs little.
+# 28.3) million. That is a main reason why small models are tied. In a large model the blocks outgrow the tables, and
+# being untied costs a smaller share.
 
 # %% [markdown]
 # ## How far you are
@@ -341,8 +363,8 @@ progress()
 #   unknown word.
 # - An id is a row number in `embed_tokens.weight`, of shape (V, D). The layer is `table[input_ids]`: this is
 #   `lorakit.activations.embed`. A row is the same wherever its token stands.
-# - Rows of pieces that can replace each other point the same way, opposites too. Compare a cosine with chance: 0.44
-#   here.
+# - Rows of pieces that are used in the same company point the same way, opposites too. Compare a cosine with what
+#   chance gives for that piece.
 # - `lm_head` is the same table here. Tied or not decides whether it is counted once or twice; 21 % of this model.
 #
 # Next: lesson 02, where the vectors of a text begin to look at each other.

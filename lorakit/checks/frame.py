@@ -24,7 +24,7 @@ from lorakit.checks.progress import record_progress
 SHOWN = 400
 """At most so many characters of what an answer printed, or of a value, are shown."""
 ADVICE = {
-    "shapes cannot be multiplied": "Is a matrix to be transposed? A weight is kept as (out, in), a table as (rows, D).",
+    "shapes cannot be multiplied": "Is a matrix product wanted here? If it is, one of the two may have to be transposed.",
     "more than one value is ambiguous": "`==` and `!=` answer for each number: ask whether all, or any, of them hold.",
 }
 """What to think of when torch's own words for an error, of which this is a part, say little."""
@@ -205,10 +205,8 @@ def judge(trials: Sequence[Trial], wanted: str) -> None:
     right = (
         f" (It was right in {len(trials) - len(wrong)} of {len(trials)} trials.)" if len(wrong) < len(trials) else ""
     )
-    shape = getattr(wrong[0].expected, "shape", None)
-    numbers = (
-        " The shape is right, the numbers are not." if shape and getattr(wrong[0].seen, "shape", 0) == shape else ""
-    )
+    alike = type(wrong[0].seen) is type(wrong[0].expected) and getattr(wrong[0].seen, "shape", None)
+    numbers = " The shape is right, the numbers are not." if alike and alike == wrong[0].expected.shape else ""
     raise CheckFailed(f"Not right yet: {wanted} is wanted.{numbers}\n{seen}{right}")
 
 
