@@ -24,7 +24,7 @@ from lorakit.checks.progress import record_progress
 SHOWN = 400
 """At most so many characters of what an answer printed, or of a value, are shown."""
 ADVICE = {
-    "shapes cannot be multiplied": "Is a matrix product wanted here? If it is, one of the two may have to be transposed.",
+    "shapes cannot be multiplied": "Is a matrix product wanted here? If so, one of the two may have to be transposed.",
     "more than one value is ambiguous": "`==` and `!=` answer for each number: ask whether all, or any, of them hold.",
 }
 """What to think of when torch's own words for an error, of which this is a part, say little."""

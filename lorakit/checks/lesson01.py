@@ -146,8 +146,8 @@ def _ways_to_rank(vector: torch.Tensor, table: torch.Tensor, k: int) -> dict[str
         of_columns += [dots / table.norm(dim=0), F.cosine_similarity(table.T, vector, dim=1), vector @ table / lengths]
     return {
         "": [right],
-        "No row is divided by its own length here, so a long row wins whatever way it points. (You did divide? Then each "
-        "length met another row: keepdim=True keeps its axis.)": [dots.topk(k).indices],
+        "No row is divided by its own length here, so a long row wins whatever way it points. (You did divide? Then "
+        "each length met another row: keepdim=True keeps its axis.)": [dots.topk(k).indices],
         "This goes by distance: a row that points the same way can be far off, being longer or shorter.": [
             (table - vector).norm(dim=-1).topk(k, largest=False).indices
         ],
