@@ -1,6 +1,7 @@
 """Measurements that take too long for a lesson: made by a command of this repository, kept as JSON, shown as recorded.
 
 `lora_vs_qlora.json`: `python tests/bench/compare_methods.py`.
+`lora_settings.json`: `python tests/bench/lora_settings.py`.
 """
 
 import json
