@@ -81,9 +81,9 @@ f"gap {gap:.3f}, e^gap {torch.tensor(gap).exp().item():.1f}; ratio of the probab
 
 # %% [markdown]
 # A picture for the whole chain. Think of an orchestra: the **weights** are the players, with all that they have
-# practised; the **tokens** are the score on their stands; the **logits** are the raw sound in the hall; **softmax**
-# is the recording engineer, who sets the levels so that they add up to 1. Where does the picture limp? The engineer
-# does not choose what you hear. A word is picked in a step of its own, and we come to it now.
+# practised; the **tokens** are the sheet music on their stands; the **logits** are the raw sound in the hall;
+# **softmax** is the recording engineer, who sets the levels so that they add up to 1. Where does the picture limp?
+# The engineer does not choose what you hear. A word is picked in a step of its own, and we come to it now.
 
 # %% [markdown]
 # ## Picking a word
@@ -145,8 +145,8 @@ Counter(tokenizer.decode(i) for i in thrown).most_common(5), len(set(thrown.toli
 
 # %% [markdown]
 # 755, where 773 were to be expected, and some 90 different ones. So every fourth text goes on with something else
-# than `' Paris'`, and that need not be wrong: "The capital of France is the …". The same prompt, greedy and sampled
-# at three temperatures:
+# than `' Paris'`, and that need not be wrong: "The capital of France is the …". Now another prompt, gone on with by
+# four rules (`top_k` 0 cuts nothing; more of it below):
 
 # %%
 sea = tokenizer("My favourite thing about the sea is", return_tensors="pt").to(model.device)
@@ -158,9 +158,8 @@ for name, rule in rules.items():
     print(f"{name}: {tokenizer.decode(written)!r}\n")
 
 # %% [markdown]
-# Greedy gives the same each time, and tends to repeat itself. At 1.5 it falls apart: 25 throws in a row, and each of
-# them may land on one of the thousands of nonsense tokens. One such word, and the text that all later words must
-# follow is spoilt.
+# Greedy gives the same each time. At 1.5 it falls apart: 25 throws in a row, and each of them may land on one of the
+# thousands of nonsense tokens. One such word, and the text that all later words must follow is spoilt.
 #
 # ### Cutting the tail
 #
@@ -215,7 +214,8 @@ f"{cut.isfinite().sum().item()} tokens kept; p(' Paris') from {p[paris].item():.
 # Things to try:
 #
 # - How low must the temperature be until `' Paris'` has 99 %? What does it become as the temperature nears 0?
-# - At a temperature of 2, which cut saves the text: top-k 10, or top-p 0.9? Why does the other fail?
+# - At a temperature of 2, which cut leaves only tokens that make sense: top-k 10, or top-p 0.9? Why does the other
+#   fail?
 # - Find a prompt where the model is unsure, and one where it is very sure.
 
 # %%
@@ -238,7 +238,8 @@ for rule in ({}, {"top_k": 0}):
     print(rule or "left alone", f"{scores.isfinite().sum().item():,} tokens")
 
 # %% [markdown]
-# Left alone, it cuts to the 50 likeliest. Whoever compares two models' samples should say what they were cut with.
+# Left alone, transformers cuts to the 50 likeliest, unless the model's own `generation_config` says otherwise.
+# Whoever compares two models' samples should say what they were cut with.
 
 # %% [markdown]
 # ## What would each block have said?
@@ -260,17 +261,17 @@ words = [[repr(tokenizer.decode(i)) for i in row] for row in best.indices]
 lens_figure([tokenizer.decode(i) for i in ids[0]], words, best.values).show()
 
 # %% [markdown]
-# Read the last column from below. For most of the way it says what often follows ` is` anywhere: a space, a full
-# stop, ` the`. Where does `' Paris'` stand among all tokens meanwhile?
+# Read the last column from below. Up to block 23 it is nearly always a space or a full stop, nothing to do with
+# France; then come ` the`, ` capital`, and last ` Paris`. Where does `' Paris'` stand among all tokens meanwhile?
 
 # %%
 ranks = (lens[:, -1] > lens[:, -1, paris, None]).sum(dim=-1).tolist()  # how many tokens are likelier
 {i: ranks[i] for i in blocks if i % 5 == 0 or i > len(ranks) - 8}
 
 # %% [markdown]
-# At first 2,677 tokens are likelier; around block 24 it enters the first hundred, and only after the very last block
-# it is first. A caution here too: the lens reads all blocks in the last one's language. What it cannot read in block
-# 10 may well be there, written otherwise.
+# At first 2,677 tokens are likelier; around block 24 it comes near the first hundred, and only after the very last
+# block it is first. A caution: the lens reads all blocks in the last one's language. What it cannot read in block 10
+# may well be there, written otherwise.
 
 # %% [markdown]
 # ## A judge made of two logits
@@ -324,10 +325,11 @@ for review in reviews:
     )
 
 # %% [markdown]
-# The verdicts are sensible, although the model would hardly have written either word: it would rather have gone on
-# with `I` or `It`. That is the point of reading two logits. Their *difference* is a judgement even where both words
-# are unlikely. A fine-tune will do two things, and you can now tell them apart: make the two words likely (that is
-# most of the loss in lesson 07, at first), and set their difference right.
+# The verdicts are sensible, although the model would hardly have written either word. Twice it would rather have
+# begun a sentence (`I`, `It`), and twice have given a verdict in another spelling (`Dis…`, `Positive`). We read only
+# the two spellings that training will use. That is the point of reading two logits. Their *difference* is a judgement
+# even where both words are unlikely. A fine-tune will do two things, and you can now tell them apart: make the two
+# words likely (that is most of the loss in lesson 07, at first), and set their difference right.
 #
 # How good is it? On 100 held-out sentences, about 10 seconds:
 
@@ -343,7 +345,7 @@ f"{result}; it says {said[' positive']} are positive, people {truth[' positive']
 
 # %% [markdown]
 # About 0.8, untaught, and it says `' positive'` more often than people do: where the line between the two words is
-# drawn is one more thing that lesson 07's training can move.
+# drawn is part of the difference that training sets right.
 
 # %% [markdown]
 # ## How far you are

@@ -42,7 +42,8 @@ def check_embed(answer: Answer, draw: Random) -> None:
         # More numbers in a row than rows, and no id of the last row: so columns, or the rows after, raise no error.
         vocab, size = draw.randint(8, 11), draw.randint(12, 16)
         ids = torch.tensor([[draw.randrange(vocab - 1) for _ in range(tokens)] for _ in range(texts)])
-        table = torch.randn(vocab, size, generator=generator)
+        # No negative numbers: a sum of rows that nearly cancels would be rounding.
+        table = torch.rand(vocab, size, generator=generator)
         returned = one_tensor(answer(ids, table))
         trials.append(
             Trial(
@@ -94,17 +95,17 @@ def _embedding_mistakes(ids: torch.Tensor, table: torch.Tensor) -> dict[str, lis
 def check_nearest(answer: Answer, draw: Random) -> None:
     """`nearest(vector, table, k) -> (k,)`: the numbers of the rows with the largest cosine, the largest first."""
     generator = torch.Generator().manual_seed(draw.getrandbits(32))
-    trials, counts = [], draw.sample(range(3, 8), 5)
+    trials, counts, firsts = [], draw.sample(range(4, 9), 5), draw.sample(range(9), 5)
     # First as many rows as numbers in each, where taking columns for rows raises no error.
-    of_squares = [(size, size) for size in draw.sample(range(9, 14), 2)]
+    of_squares = [(size, size) for size in draw.sample(range(10, 15), 2)]
     of_tables = [(rows, draw.randint(8, 9)) for rows in draw.sample(range(11, 16), 3)]
     for sizes, contained in ((of_squares, [False, True]), (of_tables, [False, True, False])):
         for (rows, size), is_row in zip(sizes, draw.sample(contained, len(contained)), strict=True):
-            k = counts.pop()
-            vector, table = _some_rows(draw, generator, rows, size, is_row)
+            k, first = counts.pop(), firsts.pop()
+            vector, table = _some_rows(draw, generator, rows, size, first, is_row)
             # One answer for each way to it: a table on which two agree cannot tell them apart.
             while not _all_different(_ways_to_rank(vector, table, k)):
-                vector, table = _some_rows(draw, generator, rows, size, is_row)
+                vector, table = _some_rows(draw, generator, rows, size, first, is_row)
             right, *ways = _ways_to_rank(vector, table, k).items()
             returned = _as_row_numbers(answer(vector, table, k))
             trials.append(
@@ -119,19 +120,25 @@ def check_nearest(answer: Answer, draw: Random) -> None:
 
 
 def _some_rows(
-    draw: Random, generator: torch.Generator, rows: int, size: int, is_row: bool
+    draw: Random, generator: torch.Generator, rows: int, size: int, first: int, is_row: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A vector and a table whose cosines with it lie well apart; `is_row`: the vector is one of the rows."""
+    """A vector and a table whose cosines with it lie well apart.
+
+    Args:
+        first: the number of the row with the largest cosine.
+        is_row: whether that row is the vector itself.
+    """
     vector = draw.uniform(0.5, 2) * torch.randn(size, generator=generator)
     way = F.normalize(vector, dim=0)
-    steps = draw.sample(range(rows), rows)
+    steps = draw.sample(range(rows - 1), rows - 1)
+    steps.insert(first, rows - 1)
     cosines = torch.tensor([[1.9 * (step + draw.uniform(-0.2, 0.2)) / (rows - 1) - 0.95] for step in steps])
     aside = torch.randn(rows, size, generator=generator)
     aside = F.normalize(aside - (aside @ way)[:, None] * way, dim=1)  # at a right angle to the vector
-    lengths = torch.tensor([[draw.uniform(0.3, 5)] for _ in range(rows)])
+    lengths = torch.tensor([[2 ** draw.uniform(-2, 3)] for _ in range(rows)])
     table = lengths * (cosines * way + (1 - cosines**2).sqrt() * aside)
     if is_row:
-        table[cosines.argmax()] = vector
+        table[first] = vector
     return vector, table
 
 
