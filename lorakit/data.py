@@ -18,12 +18,12 @@ from transformers import PreTrainedTokenizerBase
 from lorakit import cache
 from lorakit.errors import LorakitError
 
-REVIEW_SOURCE = cache.Source(
-    name="film-reviews",
+RATED_SOURCE = cache.Source(
+    name="rated-sentences",
     requirement="vaderSentiment==3.3.2",
     sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
     download_bytes=2_466_783,
-    ready_bytes=1_400_000,
+    ready_bytes=2_000_000,
     is_wheel=False,
 )
 LABEL_WORDS = (" negative", " positive")
@@ -58,19 +58,29 @@ class Example:
 
 def load_reviews() -> list[Review]:
     """The 9,173 sentences with a mean rating of at least 1 in size; fetched through pip the first time (2.4 MB)."""
-    place = cache.ensure(REVIEW_SOURCE, _unpack_reviews)
-    lines = (place / "reviews.txt").read_text(encoding="latin-1").split("\n")
-    cells = (line.split("\t") for line in lines if line)
-    reviews = [Review(text.strip(), float(rating)) for _, rating, text in cells]
+    reviews = [Review(text, rating) for text, rating in _rated("movieReviewSnippets_GroundTruth.txt")]
     return [review for review in reviews if abs(review.rating) >= 1]
 
 
-def _unpack_reviews(archive: Path, destination: Path) -> None:
+def load_news() -> list[str]:
+    """5,190 sentences of newspaper editorials, in their order, from the same study: plain text, no task."""
+    return [text for text, _ in _rated("nytEditorialSnippets_GroundTruth.txt")]
+
+
+def _rated(name: str) -> list[tuple[str, float]]:
+    """The sentences of one file of the study, each with the mean of its ratings."""
+    place = cache.ensure(RATED_SOURCE, _unpack_study)
+    lines = (place / name).read_text(encoding="latin-1").split("\n")
+    cells = (line.split("\t") for line in lines if line)
+    return [(text.strip(), float(rating)) for _, rating, text in cells]
+
+
+def _unpack_study(archive: Path, destination: Path) -> None:
     with tarfile.open(archive) as package:
         inner = package.extractfile("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz").read()
     with tarfile.open(fileobj=io.BytesIO(inner)) as study:
-        reviews = study.extractfile("hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt").read()
-    (destination / "reviews.txt").write_bytes(reviews)
+        for name in ("movieReviewSnippets_GroundTruth.txt", "nytEditorialSnippets_GroundTruth.txt"):
+            (destination / name).write_bytes(study.extractfile(f"hutto_ICWSM_2014/{name}").read())
 
 
 def review_prompt(text: str) -> str:

@@ -172,11 +172,11 @@ def four_bit_error(device, compute_dtype) -> float:
 def caches() -> Iterator[Finding]:
     """The model and the data set in the cache, and room for what is not there yet."""
     from lorakit import cache
-    from lorakit.data import REVIEW_SOURCE
+    from lorakit.data import RATED_SOURCE
     from lorakit.models import MODEL_SOURCE
 
     missing = 0
-    for name, source in {"model cache": MODEL_SOURCE, "data cache": REVIEW_SOURCE}.items():
+    for name, source in {"model cache": MODEL_SOURCE, "data cache": RATED_SOURCE}.items():
         if cache.ready(source):
             yield Finding(OK, name, str(cache.folder(source)))
         else:

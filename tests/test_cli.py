@@ -425,7 +425,7 @@ def gpu(monkeypatch, total):
 def fill_cache(monkeypatch, place):
     """Stand-ins that the cache takes for complete."""
     monkeypatch.setenv("LORAKIT_CACHE", str(place))
-    for source in (models.MODEL_SOURCE, data.REVIEW_SOURCE):
+    for source in (models.MODEL_SOURCE, data.RATED_SOURCE):
         folder = cache.folder(source)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "file.bin").write_bytes(bytes(3 * 2**20))

@@ -11,6 +11,7 @@ from lorakit.data import (
     collate,
     encode,
     length_buckets,
+    load_news,
     load_reviews,
     load_rows,
     review_row,
@@ -32,6 +33,12 @@ def test_the_reviews_are_those_of_the_study():
     assert len(reviews) == 9173
     assert sum(review.rating > 0 for review in reviews) == 4598  # 50.1 %
     assert all(1 <= abs(review.rating) <= 4 for review in reviews)
+
+
+def test_the_news_are_plain_sentences_of_the_same_study():
+    news = load_news()
+    assert len(news) == 5190
+    assert all(news) and not {review.text for review in load_reviews()} & set(news)
 
 
 def test_the_split_is_seeded_and_no_held_out_sentence_is_trained_on():
