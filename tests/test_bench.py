@@ -11,12 +11,14 @@ import lora_settings
 import machine
 import nbformat
 import pytest
+import quantizer
 import slider_to_paint
 from nbformat.v4 import new_code_cell, new_notebook
 
 from lorakit import LorakitError
 from lorakit.finetune import TrainConfig
 from lorakit.models import load_model
+from lorakit.quantization import quantize
 
 
 def test_the_paired_difference_by_hand():
@@ -199,3 +201,31 @@ def test_every_setting_has_a_name_that_says_it():
             assert name.startswith(f"r {given.config.r}, alpha {given.config.lora_alpha}")
     first, *others = lora_settings.SETTINGS.values()
     assert first.config == TrainConfig() and first not in others
+
+
+# --- the quantiser ---
+
+
+def test_two_ways_are_timed_in_turns_and_the_first_turn_is_no_turn(monkeypatch):
+    clock, order = [0.0], []
+
+    def way(name, seconds):
+        def run():
+            order.append(name)
+            clock[0] += seconds.pop(0)
+
+        return run
+
+    monkeypatch.setattr(quantizer.time, "perf_counter", lambda: clock[0])
+    ways = {"ours": way("ours", [100.0, 3.0, 1.0, 2.0]), "theirs": way("theirs", [50.0, 5.0, 5.0, 9.0])}
+    assert quantizer.in_turns(ways, turns=3) == {"ours": 2.0, "theirs": 5.0}
+    assert order == ["ours", "theirs"] * 4
+
+
+def test_both_quantisers_are_timed_on_one_weight_and_must_agree(monkeypatch):
+    found = quantizer.measure(64, 128, turns=1)
+    for task in ("quantize", "dequantize"):
+        assert found[task]["ours"] > 0 and found[task]["bitsandbytes"] > 0 and found[task]["times_as_long"] > 0
+    monkeypatch.setattr(quantizer, "quantize", lambda weight, *_, **__: quantize(-weight, "nf4", double_quant=True))
+    with pytest.raises(LorakitError, match="our codes are not those of bitsandbytes"):
+        quantizer.measure(64, 128, turns=1)

@@ -6,6 +6,7 @@ layer it is QLoRA.
 
 import math
 from collections.abc import Collection, Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ class LoRALinear(nn.Module):
         self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
         self.scaling = lora_alpha / (math.sqrt(r) if use_rslora else r)
         self.lora_dropout = nn.Dropout(lora_dropout)
-        device = next(base_layer.parameters()).device
+        device = next(chain(base_layer.parameters(), base_layer.buffers())).device
         self.lora_A = nn.Parameter(torch.empty(r, self.in_features, device=device))
         self.lora_B = nn.Parameter(torch.zeros(self.out_features, r, device=device))
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))  # as nn.Linear starts: within 1 / sqrt(in_features)
