@@ -3,6 +3,7 @@
 Figures that stand still are plotly's: a function makes one, and the lesson shows it with `fig.show()`.
 """
 
+from widgets.adapter_dial import show_adapter_dial
 from widgets.adapter_size import show_adapter_size
 from widgets.attention import show_attention
 from widgets.census import census_figure
@@ -24,6 +25,7 @@ __all__ = [
     "loss_figure",
     "progress",
     "rotation_figure",
+    "show_adapter_dial",
     "show_adapter_size",
     "show_attention",
     "show_course_map",
