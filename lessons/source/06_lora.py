@@ -170,7 +170,7 @@ for r in (0, 1, 8, min(each.shape[0] for each in change.values())):
     print(f"rank {r:3}: {evaluate(model, tokenizer, held_out[:100])}")
 
 # %% [markdown]
-# Rank 1 does most of it, and rank 8 cannot be told from the whole, on 100 sentences. This is the observation on which
+# By the loss, rank 1 does most of it, and rank 8 cannot be told from the whole, on 100 sentences. This is the observation on which
 # LoRA rests (Aghajanyan et al., 2021, had found it in another way). It holds for *this* task, which is small: two
 # words are to be told apart. A task that asks for more may need a higher rank, so measure.
 
@@ -284,8 +284,43 @@ class LoRALinear(nn.Module):
 
 
 # %% [markdown]
-# `lorakit.lora.LoRALinear` is this, and takes care of 16-bit bases, of devices, and of merging. `apply_lora` freezes
-# a model and wraps the layers that you name. Before any training: how many weights are to be trained, and does the
+# `lorakit.lora.LoRALinear` is this, and takes care of 16-bit bases, of devices, and of merging. One thing a layer
+# cannot do: it freezes the matrix inside it, but most of a model is outside of any layer with LoRA. Embeddings, norms
+# and the layers that you left alone have to be frozen as well. Forget it, and you train the whole model: nothing
+# fails, and the adapter that you save is worth little without the rest that moved.
+
+# %% [markdown]
+# ### Exercise 6.4 · train the adapters, and nothing else
+#
+# *Easy, 6 minutes.* `model` has LoRA on some of its layers. Its A's and B's are parameters whose names have
+# `lora_A` or `lora_B` in them. Some parameters are frozen when you get it and some are not, as somebody left them. Set
+# every parameter's `requires_grad`, so that A's and B's are trained and nothing else, and return how many weights are
+# trained then.
+
+
+# %% exercise="6.4" points=2
+def train_only_adapters(model):
+    """Freeze all but A and B, in place; returns how many weights are trained."""
+    # BEGIN SOLUTION
+    trained = 0
+    for name, weight in model.named_parameters():
+        weight.requires_grad_("lora_" in name)
+        if weight.requires_grad:
+            trained += weight.numel()
+    return trained
+    # END SOLUTION
+
+
+# %% [markdown]
+# The check makes small models, with and without a tied head.
+
+# %% check="6.4"
+from lorakit.checks.lesson06 import check_train_only_adapters
+
+check_train_only_adapters(train_only_adapters)
+
+# %% [markdown]
+# `apply_lora` does both: it freezes a model and wraps the layers that you name. Before any training: how many weights are to be trained, and does the
 # model still say what it said? **Predict** both.
 
 # %%
