@@ -1,11 +1,15 @@
-"""LoRA's figure: what is in it, and that it is to scale."""
+"""LoRA's figure and QLoRA's: what is in them, and that they are to scale."""
 
 from xml.etree import ElementTree
 
 import pytest
+import torch
+from torch import nn
 
 from lorakit import LorakitError
-from widgets.lora_picture import lora_svg, show_lora
+from lorakit.lora import LoRALinear
+from lorakit.quantization import QuantizedLinear
+from widgets.lora_picture import lora_svg, qlora_svg, show_lora, show_qlora
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -37,3 +41,57 @@ def test_it_says_in_words_what_it_shows():
 def test_a_rank_that_cannot_be_meant_is_refused():
     with pytest.raises(LorakitError, match="r is 0"):
         show_lora(576, 576, 0)
+
+
+def qlora(inputs, outputs, r, double_quant=True):
+    return LoRALinear(QuantizedLinear(nn.Linear(inputs, outputs, bias=False), "nf4", 64, double_quant), r, 2 * r)
+
+
+@pytest.mark.parametrize(("dtype", "itemsize"), [(torch.float32, 4), (torch.bfloat16, 2)])
+def test_areas_are_in_proportion_to_the_bytes_that_the_layer_has(dtype, itemsize):
+    layer = qlora(512, 256, 64, double_quant=False)
+    svg = ElementTree.fromstring(qlora_svg(layer, dtype))
+    _, *boxes = svg.iter(f"{SVG}rect")
+    areas = [float(box.get("width")) * float(box.get("height")) for box in boxes]
+    base = layer.base_layer
+    sizes = [base.weight.nbytes, base.absmax.nbytes, 512 * 256 * itemsize, layer.lora_A.nbytes, layer.lora_B.nbytes]
+    assert [area / areas[3] for area in areas] == pytest.approx([size / sizes[3] for size in sizes], rel=0.03)
+    assert [box.get("stroke-dasharray") is not None for box in boxes] == [False, False, True, False, False]
+
+
+def test_it_names_each_part_with_its_dtype_and_bytes():
+    layer = qlora(576, 576, 8)
+    svg = ElementTree.fromstring(qlora_svg(layer, torch.bfloat16))
+    text = " | ".join(element.text or "" for element in svg.iter(f"{SVG}text"))
+    base = layer.base_layer
+    scales = base.absmax_codes.nbytes + base.absmax.nbytes + base.absmax_mean.nbytes
+    for part in (
+        f"codes: {base.weight.nbytes:,} bytes, | uint8, frozen",
+        f"scales: {scales:,} bytes, | uint8 and float32",
+        "W: 576 × 576 | bfloat16 | while it is used",
+        "× alpha / r = 2",
+        "A: 8 × 576 | float32, trained | B: 576 × 8 | float32, trained",
+        f"kept: codes and scales {base.weight.nbytes + scales:,}, A and B 36,864; for a moment: W 663,552",
+    ):
+        assert part in text, part
+    plain = qlora_svg(qlora(576, 576, 8, double_quant=False), torch.float32)
+    assert ">scales: 20,736 bytes,<" in plain and ">float32<" in plain and "uint8 and float32" not in plain
+
+
+@pytest.mark.parametrize("shape", [(576, 576, 8), (576, 192, 8), (1536, 576, 64), (64, 64, 64), (4096, 1024, 1)])
+def test_no_part_of_the_figure_leaves_it_or_covers_another(shape):
+    _, codes, scales, w, a, b = ElementTree.fromstring(qlora_svg(qlora(*shape), torch.float32)).iter(f"{SVG}rect")
+
+    def ends(box):
+        return float(box.get("x")), float(box.get("x")) + float(box.get("width"))
+
+    assert 0 < ends(codes)[0] < ends(codes)[1] < ends(scales)[0] < ends(scales)[1] < ends(w)[0] - 100
+    assert ends(w)[1] < min(ends(a)[0], ends(b)[0]) and max(ends(a)[1], ends(b)[1]) < 620
+    assert float(b.get("y")) + float(b.get("height")) < float(a.get("y"))
+
+
+def test_it_says_qlora_in_words_too_and_refuses_another_layer():
+    assert "kept as codes of 165,888 bytes" in show_qlora(qlora(576, 576, 8)).data
+    for layer in (nn.Linear(4, 4), LoRALinear(nn.Linear(4, 4), 2, 2)):
+        with pytest.raises(LorakitError, match="no LoRALinear around a QuantizedLinear"):
+            show_qlora(layer)

@@ -11,9 +11,11 @@ from widgets.course_map import show_course_map
 from widgets.forward_pass import by_block_figure, lens_figure, rotation_figure
 from widgets.live_training import show_training
 from widgets.logits import show_logits
-from widgets.lora_picture import show_lora
+from widgets.lora_picture import show_lora, show_qlora
 from widgets.model_picture import show_model
 from widgets.progress import progress
+from widgets.quantization import show_quantization
+from widgets.quantization_figures import show_number_formats
 from widgets.tokens import show_tokens
 from widgets.training import accuracy_figure, loss_figure
 
@@ -32,6 +34,9 @@ __all__ = [
     "show_logits",
     "show_lora",
     "show_model",
+    "show_number_formats",
+    "show_qlora",
+    "show_quantization",
     "show_tokens",
     "show_training",
 ]
