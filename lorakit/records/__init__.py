@@ -2,6 +2,7 @@
 
 `lora_vs_qlora.json`: `python tests/bench/compare_methods.py`.
 `lora_settings.json`: `python tests/bench/lora_settings.py`.
+`quant_types.json`: `python tests/bench/quant_types.py`.
 """
 
 import json

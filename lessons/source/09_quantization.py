@@ -1,0 +1,732 @@
+# %% [markdown]
+# # 09 · What 4-bit really is
+#
+# **In this lesson you write the whole of NF4, the format in which QLoRA keeps its base: blocks, scales, a code book,
+# two codes a byte. You prove it equal to the library that everyone uses, in every bit, and measure what it costs a
+# real model.**
+#
+# *About 50 minutes, of which the machine needs 1 to 3 on a laptop with two cores. Needs lesson 00. Lesson 10 trains
+# on what is built here. Numbers in the text are the default model's: on another, trust the cells.*
+#
+# You will be able to
+# - say what a float32, a bf16, an int8 and a 4-bit number can hold, and what they cannot;
+# - say what one outlier does to the weights beside it, and what blocks cost that cure it;
+# - derive NF4's 16 levels, and say why they are not evenly spaced;
+# - pack, quantise and dequantise as bitsandbytes does, bit for bit;
+# - say what double quantisation saves, and what it adds in error;
+# - read a table of quant types, and know how far it carries.
+
+# %% [markdown]
+# ## What a number costs
+#
+# A weight is a number in some *format*: so many bits, and a rule that says what they stand for. A float has a sign, an
+# exponent (which power of two) and a fraction (how far on to the next power). The exponent makes the range, the
+# fraction makes the steps. Here are six formats, a box for each bit.
+
+# %%
+from lorakit.models import find_model, linear_shapes, load_model
+import torch
+from widgets import show_number_formats
+
+show_number_formats()
+
+# %% [markdown]
+# bf16 is float32 with 16 bits cut off: the same range, coarser steps. fp16 has finer steps and a short range: its
+# largest number is 65,504, and training with it needs a loss scaler for that reason. **Predict** what becomes of 0.1,
+# 100.3 and 70,000 in each of them.
+
+# %%
+numbers = torch.tensor([0.1, 100.3, 70_000.0])
+for dtype in (torch.float32, torch.bfloat16, torch.float16):
+    print(f"{dtype!s:15}", [f"{number:.7g}" for number in numbers.to(dtype).tolist()])
+
+# %% [markdown]
+# bf16 has no number between 100 and 100.5, and fp16 none as large as 70,000. Still, both do for a network, whose
+# weights are mostly small and never needed seven digits.
+#
+# Eight bits have 256 different values, and four have sixteen. There a fixed rule for all weights of the world will not
+# do: the few values must go where *these* weights are. So low-bit formats store a small whole number, the **code**,
+# and next to many codes one ordinary float, the **scale**.
+
+# %% [markdown]
+# ## A scale for whole numbers
+#
+# The simplest scale is the **absmax**, the largest magnitude. Divide by it, and all values lie between −1 and 1.
+# Multiply by 127, round, and you have whole numbers that fit 8 bits. By hand, on four of them:
+
+# %%
+values = torch.tensor([0.81, -1.63, 0.05, 2.54])
+absmax = values.abs().max()
+codes = (127 * values / absmax).round()
+codes, codes / 127 * absmax
+
+# %% [markdown]
+# The first row is stored, together with absmax; the second is what comes back. The step is 2.54 / 127 = 0.02 here, so
+# no value is off by more than 0.01. Zero stays zero. (−128 would fit 8 bits too, and is not used, so that both sides
+# are alike.)
+#
+# Four bits with a sign reach from −7 to 7 in the same way. That is **int4**.
+
+# %% [markdown]
+# ## One outlier
+#
+# The step is as large as the *largest* value makes it. To measure what that does, take as the error the root mean
+# square of what was changed, divided by that of the weights themselves.
+
+
+# %%
+def error(rounded, weights):
+    """How much of the weights was changed: root mean square of the change over that of the weights."""
+    return ((rounded - weights).norm() / weights.norm()).item()
+
+
+def absmax_rounded(blocks, largest):
+    """Rows of values, each scaled by its own absmax to whole numbers up to `largest`, and back."""
+    step = blocks.abs().amax(dim=1, keepdim=True) / largest
+    return (blocks / step).round() * step
+
+
+# %% [markdown]
+# First 4,096 normally distributed numbers with one scale for all. Then one of them, one in 4,096, is made 50 times as
+# large as is usual. **Predict:** how many of the others will int4 round to zero?
+
+# %%
+row = torch.randn(1, 4096, generator=torch.Generator().manual_seed(0))
+spoilt = row.clone()
+spoilt[0, 0] = 50
+for name, values in {"as they are": row, "one outlier": spoilt}.items():
+    kept = absmax_rounded(values, 7)
+    zeros = (kept[:, 1:] == 0).float().mean().item()
+    others = error(kept[:, 1:], values[:, 1:])
+    print(f"{name}: {zeros:.1%} of the others become zero, their error is {others:.3f}")
+
+# %% [markdown]
+# A quarter of normal numbers are rounded to zero in any case. With the outlier it is all of them but a handful: one
+# number has wiped out 4,095. Does that happen in a real model? Look for the largest
+# weight of each matrix, measured by the matrix's own standard deviation. In 900,000 normal numbers the largest is
+# usually about 5.
+
+# %%
+model, tokenizer = load_model()
+weights = {name: model.get_submodule(name).weight.detach() for name in linear_shapes(model)}
+largest = {name: (W.abs().max() / W.std()).item() for name, W in weights.items()}
+ranked = sorted(largest, key=largest.get)
+for name in (ranked[0], ranked[len(ranked) // 2], *ranked[-3:]):
+    print(f"{largest[name]:5.1f} standard deviations   {name}")
+
+# %% [markdown]
+# One weight lies 51 standard deviations out, where a normal distribution would not have it in the life of the
+# universe. Trained networks have such weights. (Their activations have outliers too, still larger ones, which is what
+# LLM.int8 is about: Dettmers et al., 2022. Here we quantise weights alone.)
+
+# %% [markdown]
+# ## Blocks
+#
+# The cure is to let an outlier spoil few others: cut the weights into **blocks**, each with a scale of its own. The
+# matrix with that outlier, in int8 and int4, with one scale for all of it and in blocks of 64:
+
+# %%
+worst = weights[ranked[-1]].clone()  # its own, so that the model can go later
+for bits, top in ((8, 127), (4, 7)):
+    whole = error(absmax_rounded(worst.view(1, -1), top), worst.view(1, -1))
+    blocks = error(absmax_rounded(worst.view(-1, 64), top), worst.view(-1, 64))
+    print(f"int{bits}: error {whole:.4f} with one scale, {blocks:.4f} in blocks of 64")
+
+# %% [markdown]
+# In int4 with one scale the error is nearly 1: as good as no weights at all. In blocks it is what it is elsewhere.
+#
+# A scale must be kept, and costs 32 bits. Shared by 64 weights that is 32 / 64 = 0.5 bits a weight: "4 bits" are 4.5.
+# Smaller blocks are more exact and cost more. **Predict** what blocks of 32 and of 4,096 cost.
+
+# %%
+from lorakit.quantization import quantize
+
+for block_size in (32, 64, 128, 512, 4096):
+    stored = quantize(worst, "int4", block_size)
+    bits = 8 * stored.nbytes / worst.numel()
+    print(f"blocks of {block_size:4}: {bits:.3f} bits a weight, error {error(stored.dequantize(), worst):.4f}")
+
+# %% [markdown]
+# `quantize` is the course's own quantiser, and at the end of this lesson you will know all of it. 64 is what
+# bitsandbytes takes if you say nothing; it is a compromise, and no law.
+
+# %% [markdown]
+# ### Exercise 9.1 · absmax in blocks
+#
+# *Medium, 8 minutes.* Given `values`, a tensor of shape `(n,)`, and `block_size`, which divides n: each `block_size`
+# values that lie next to each other are a block. Return a pair: the int8 `codes`, whole numbers from −127 to 127, of
+# shape `(blocks, block_size)`, and `absmax`, the scale of each block, of shape `(blocks,)`. Any dtype will do. A
+# block of nothing but zeros has the codes 0. For example `absmax_quantize(torch.tensor([1.0, -2.0, 0.0, 0.0]), 2)`
+# gives the codes 64, −127 and 0, 0, and the scales 2 and 0.
+
+
+# %% exercise="9.1" points=3
+def absmax_quantize(values, block_size):
+    """int8 codes (blocks, block_size), and the absmax of each block (blocks,)."""
+    # BEGIN SOLUTION
+    blocks = values.view(-1, block_size)
+    absmax = blocks.abs().amax(dim=1)
+    codes = (127 * blocks / absmax.clamp(min=1e-30)[:, None]).round()  # the clamp is for a block of zeros
+    return codes, absmax
+    # END SOLUTION
+
+
+# %% [markdown]
+# The check makes up blocks of several sizes, some of zeros.
+
+# %% check="9.1"
+from lorakit.checks.lesson09 import check_absmax_quantize
+
+check_absmax_quantize(absmax_quantize)
+
+# %% [markdown]
+# ## Code books
+#
+# int4's levels are evenly spaced, like the marks of a ruler. Nothing says that they must be. Once a code is only the
+# *place in a list*, the list may hold any 16 numbers between −1 and 1: a **code book**. Where should its levels lie?
+# Close together where most weights are. Lay the code books over the weights of a real matrix, each divided by the
+# absmax of its block, and change quant type and block size. **Predict** which levels of int4 are hardly used.
+
+# %%
+from transformers import AutoConfig
+from widgets import show_quantization
+
+middle = weights[ranked[len(ranked) // 2]].clone()
+show_quantization(middle, config=AutoConfig.from_pretrained(find_model()))
+
+# %% [markdown]
+# Most weights lie around zero, and int4 spends half of its marks on the thin ends. **fp4** is a float of four bits,
+# with a sign, two bits of exponent and one of fraction: dense around zero, and wide gaps outside. **nf4**,
+# *NormalFloat*, is made for this very shape.
+
+# %% [markdown]
+# ### NF4, derived
+#
+# Suppose that weights are normally distributed, as they nearly are. Then each level should stand for as many weights
+# as any other, so that none is wasted. The point below which a share p of a distribution lies is its **quantile**.
+# Equal steps in p give points that lie close together in the middle:
+
+# %%
+normal = torch.distributions.Normal(0.0, 1.0)
+shares = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+[round(point, 2) for point in normal.icdf(shares).tolist()]
+
+# %% [markdown]
+# Two things must be settled. The quantiles of 0 and 1 are infinite, so one begins a little inside, at 0.9677. And
+# zero should be a level, so that a weight of zero stays zero; but 16 quantiles, the same on both sides, have none. So
+# NF4 takes 8 quantiles above zero and 7 below it, and zero itself. Last, all is divided by the largest, since blocks
+# are scaled to 1.
+
+# %%
+outermost = 1 - (1 / 32 + 1 / 30) / 2  # in the middle of what 16 levels and what 15 would leave out
+above = normal.icdf(torch.linspace(outermost, 0.5, 9)[:-1])  # eight, and without the ninth, which is zero
+below = -normal.icdf(torch.linspace(outermost, 0.5, 8)[:-1])  # seven
+levels = torch.cat([below, torch.zeros(1), above.flip(0)])
+levels = levels / levels.max()
+[round(level, 4) for level in levels.tolist()]
+
+# %% [markdown]
+# Is it bitsandbytes' own table? (`code_book` of the course takes these quantiles in float64, here they are in float32.)
+
+# %%
+import bitsandbytes.functional as bnb
+from lorakit.quantization import code_book
+
+theirs = bnb.get_4bit_type("nf4", device="cpu")
+print(f"derived here: largest difference {(levels - theirs).abs().max().item():.1e}")
+print(f"code_book: the same in every bit: {torch.equal(code_book('nf4'), theirs)}")
+
+# %% [markdown]
+# ### How normal are real weights?
+#
+# NF4's recipe rests on that. The **kurtosis** tells a distribution's tails: the mean of the fourth power, over the
+# square of the mean square. A normal one has 3, and in blocks of 64, each measured by itself, 2.91. Over whole matrices,
+# and within blocks:
+
+
+# %%
+def kurtosis(rows):
+    """Mean fourth power of each row over the square of its mean square: 3 for normal numbers."""
+    squares = rows.square()
+    return squares.square().mean(dim=1) / squares.mean(dim=1).square()
+
+
+whole = torch.cat([kurtosis(W.view(1, -1)) for W in weights.values()])
+blocks = torch.cat([kurtosis(W.view(-1, 64)) for W in weights.values()])
+print(f"whole matrices: median {whole.median():.2f}, largest {whole.max():.1f}")
+random_blocks = torch.randn(20_000, 64, generator=torch.Generator().manual_seed(0))
+print(f"blocks of 64: mean {blocks.mean():.2f}; normal numbers: {kurtosis(random_blocks).mean():.2f}")
+
+# %% [markdown]
+# Whole matrices are far from normal in places, with tails like the outliers above. Blocks nearly are: blocks make the
+# recipe's assumption true. And are the levels used equally, 6.25 % each? **Predict:** yes?
+
+# %%
+for quant_type in ("nf4", "int4", "fp4"):
+    packed = quantize(middle, quant_type).codes
+    used = torch.cat([packed >> 4, packed & 15]).bincount(minlength=16) / middle.numel()
+    by_level = used[code_book(quant_type).argsort()]  # from −1 to 1
+    print(f"{quant_type:5}", *(f"{share:5.1%}" for share in by_level.tolist()))
+
+# %% [markdown]
+# Not equally, though more evenly than those of int4: 1.7 to 10 % against 1.1 to 16 %. The quantiles were taken as if
+# the outermost level stood at 1.85 standard deviations. But a block is scaled by its largest weight, and among 64 that
+# one lies farther out. How far?
+
+# %%
+for name, rows in {"real": middle.view(-1, 64), "normal": random_blocks}.items():
+    farthest = rows.abs().amax(dim=1) / rows.square().mean(dim=1).sqrt()
+    print(f"{name}: the largest of a block is {farthest.mean():.2f} times its root mean square")
+
+# %% [markdown]
+# 2.6 to 2.7 times. So the outer levels are used less than equal shares would have it, and the inner ones more: the
+# recipe does not know of absmax. (int4's first level, −8 / 7, is never used. fp4 has two zeros, and a level close beside
+# each of them.)
+
+# %% [markdown]
+# ### Exercise 9.2 · the nearest level
+#
+# *Medium, 6 minutes.* `values` is `(n,)`, already scaled; `levels` is a code book, 16 numbers in **any** order.
+# Return for each value the code of the level nearest to it, `(n,)`. A code is a place in `levels`, counted from 0. Of
+# two levels that are equally near, take the one with the lower code: fp4 lists 0 twice, as zero and as minus zero. For
+# example `nearest_code(torch.tensor([0.2, -0.7]), torch.tensor([0.0, 1.0, -1.0]))` gives 0 and 2.
+
+
+# %% exercise="9.2" points=2
+def nearest_code(values, levels):
+    """The code of the level nearest to each value: (n,) and (16,) -> (n,)."""
+    # BEGIN SOLUTION
+    distances = (values[:, None] - levels).abs()  # (n, 16)
+    return distances.argmin(dim=1)
+    # END SOLUTION
+
+
+# %% [markdown]
+# The check takes the levels of nf4, int4 and fp4.
+
+# %% check="9.2"
+from lorakit.checks.lesson09 import check_nearest_code
+
+check_nearest_code(nearest_code)
+
+# %% [markdown]
+# ## Two codes a byte
+#
+# A code of 4 bits is half a byte, and memory is counted in bytes. So two share one. Bits are moved with shifts: `<< 4`
+# moves a number four places up, which is 16 times as much, and `|` puts another into the free places. Back again,
+# `>> 4` gives the upper half and `& 15` the lower one.
+
+# %%
+first, second = 11, 6
+byte = first << 4 | second
+print(f"{first:04b} and {second:04b} make {byte:08b}, which is {byte}; back: {byte >> 4}, {byte & 15}")
+
+# %% [markdown]
+# ### Exercise 9.3 · pack
+#
+# *Easy, 5 minutes.* `codes` are `(2 n,)` whole numbers from 0 to 15, in uint8. Return `(n,)` bytes, in uint8, each
+# with two neighbouring codes: the first of them in the higher half, the second in the lower one.
+
+
+# %% exercise="9.3" points=2
+def pack(codes):
+    """Two codes of 4 bits a byte, the first in the higher half: (2 n,) -> (n,)."""
+    # BEGIN SOLUTION
+    return codes[0::2] << 4 | codes[1::2]
+    # END SOLUTION
+
+
+# %% [markdown]
+# The check makes up codes.
+
+# %% check="9.3"
+from lorakit.checks.lesson09 import check_pack
+
+check_pack(pack)
+
+# %% [markdown]
+# ## All of NF4
+#
+# Blocks, scales, nearest level, two a byte. In a sorted code book the nearest level is found by counting how many
+# *middles* between two levels lie below, which is quicker than 16 distances.
+
+
+# %%
+levels = code_book("nf4")
+middles = (levels[:-1] + levels[1:]) / 2
+
+
+def nf4_quantize(weight, block_size=64):
+    """Packed codes, and the scale of each block."""
+    blocks = weight.float().view(-1, block_size)
+    absmax = blocks.abs().amax(dim=1)
+    scaled = blocks * (1 / absmax.clamp(min=1e-38))[:, None]
+    codes = torch.bucketize(scaled, middles).to(torch.uint8).flatten()
+    return codes[0::2] << 4 | codes[1::2], absmax
+
+
+def nf4_dequantize(packed, absmax, shape):
+    """The weights that codes and scales stand for."""
+    codes = torch.stack([packed >> 4, packed & 15], dim=1).flatten().int()
+    return (levels[codes].view(len(absmax), -1) * absmax[:, None]).view(shape)
+
+
+# %% [markdown]
+# **Predict:** of the real matrix with the outlier, how many codes differ from those of bitsandbytes? And how many
+# scales, and weights once dequantised?
+
+# %%
+packed, absmax = nf4_quantize(worst)
+their_packed, state = bnb.quantize_4bit(worst, blocksize=64, quant_type="nf4")
+print("codes differ: ", (packed != their_packed.flatten()).sum().item(), "of", f"{packed.numel():,} bytes")
+print("scales differ:", (absmax != state.absmax).sum().item(), "of", f"{absmax.numel():,}")
+back, their_back = nf4_dequantize(packed, absmax, worst.shape), bnb.dequantize_4bit(their_packed, state)
+print("weights differ:", (back != their_back).sum().item(), "of", f"{back.numel():,}")
+
+# %% [markdown]
+# Nothing differs. That is all there is to "4-bit NormalFloat". `lorakit.quantization.quantize` is this, with fp4, int4
+# and int8, with blocks that are not full and with double quantisation; its tests compare it with bitsandbytes on some
+# hundred kinds of weights.
+#
+# One line is not what you would write: `blocks * (1 / absmax)`, where division is meant. A reciprocal is rounded, and
+# the product once more, so it may differ from a quotient in its last bit. That matters where a value lies in the very
+# middle of two levels, and in 16 bits many do. In how many of the bytes? Try fp4, on the same weights in bf16:
+
+# %%
+halved = worst.to(torch.bfloat16)
+blocks = halved.float().view(-1, 64)
+divided, rising = blocks / blocks.abs().amax(dim=1, keepdim=True), code_book("fp4").sort(stable=True)
+codes = torch.bucketize(divided, (rising.values[:-1] + rising.values[1:]) / 2)
+codes = rising.indices[codes].to(torch.uint8).flatten()
+theirs, _ = bnb.quantize_4bit(halved, blocksize=64, quant_type="fp4")
+apart = ((codes[0::2] << 4 | codes[1::2]) != theirs.flatten()).sum().item()
+f"divided in earnest, {apart:,} of {theirs.numel():,} bytes differ; {apart / theirs.numel():.3%}"
+
+# %% [markdown]
+# Few, and each of them a tie that may as well go either way. But "equal bit for bit" is a claim that anyone can check,
+# and it holds only if the same rounding is done.
+
+# %% [markdown]
+# ## Why nf4, and not int4?
+#
+# First the weights: every linear layer of the model but `lm_head`, in blocks of 64, and beside it as many numbers from
+# a normal distribution as one of the largest matrices has. **Predict** the order of the four types. (15 seconds.)
+
+
+# %%
+def model_error(quant_type, **options):
+    """Error over all these weights together."""
+    changed = squared = 0.0
+    for W in weights.values():
+        changed += (quantize(W, quant_type, **options).dequantize() - W).square().sum().item()
+        squared += W.square().sum().item()
+    return (changed / squared) ** 0.5
+
+
+random = torch.randn(worst.shape, generator=torch.Generator().manual_seed(0))
+errors = {quant_type: model_error(quant_type) for quant_type in ("int8", "nf4", "int4", "fp4")}
+for quant_type, each in errors.items():
+    on_random = error(quantize(random, quant_type).dequantize(), random)
+    print(f"{quant_type:5} error {each:.4f}; on random numbers {on_random:.4f}")
+
+# %% [markdown]
+# nf4 is best of the 4-bit types, as its recipe promises. The worst is fp4, not int4: its wide gaps on the outside cost
+# more than its dense middle gains, where errors are squared. int8 is in another class, at twice the bits. And all are
+# a little larger than on normal numbers, whose tails are thinner.
+#
+# Then the model. `QuantizedLinear` is a linear layer that keeps codes and scales only, and dequantises them whenever
+# it is used (more of it below). Put it in the place of every linear layer but `lm_head`, and judge reviews, as lesson 07
+# does. A hundred of them are few, so **predict** how far apart two of these accuracies must be to mean anything.
+
+
+# %%
+import gc
+
+from lorakit.data import split_reviews
+from lorakit.finetune import evaluate
+from lorakit.quantization import QuantizedLinear
+
+
+def quantize_model(model, quant_type):
+    """Every linear layer but lm_head becomes codes, in place."""
+    for name in linear_shapes(model):
+        parent, _, last = name.rpartition(".")
+        layer = QuantizedLinear(model.get_submodule(name), quant_type)
+        setattr(model.get_submodule(parent), last, layer)
+    return model
+
+
+# %% [markdown]
+# A fresh model each time. (About 45 seconds.)
+
+# %%
+reviews = split_reviews()[1][:100]
+weights.clear()
+print("none:", evaluate(model, tokenizer, reviews))
+for quant_type in ("int8", "nf4", "fp4", "int4"):
+    del model  # two at once are too many for a small machine
+    _ = gc.collect()
+    model = quantize_model(load_model()[0], quant_type)
+    print(f"{quant_type}:", evaluate(model, tokenizer, reviews))
+
+# %% [markdown]
+# A gap of two or three points means nothing here: each of these accuracies is good to eight or so either way. What one
+# can see is that the three 4-bit types lose something, and that nf4 seems to lose least. In lesson 10 training makes up
+# for much of it.
+#
+# ### On 1,000 reviews, and on plain text
+#
+# More takes longer than a lesson may, so it is recorded, with the command that made it: 1,000 held-out reviews, and
+# besides 500 sentences of newspaper editorials, where the loss is taken over every token. Brackets are 95 % intervals
+# of the *difference* to the model as it is, on the same sentences.
+
+# %%
+from lorakit.records import load_record
+
+record = load_record("quant_types")
+print(record["machine"]["summary"], record["date"], record["command"], sep="\n")
+
+
+def line(name):
+    """A run of the record in words."""
+    run = record["runs"][name]
+    by, nats = run["reviews"]["minus_first"], run["news"]["minus_first"]
+    points = f"{100 * by['difference']:+5.1f} points [{100 * by['low']:+.1f}, {100 * by['high']:+.1f}]"
+    loss = f"{run['news']['loss']:.3f}, {nats['difference']:+.3f} [{nats['low']:+.3f}, {nats['high']:+.3f}]"
+    return f"{name:28} error {run['error']:.3f}   reviews {run['reviews']['accuracy']:.3f} {points:28} news {loss}"
+
+
+print(*map(line, ["none", "int8", "nf4", "nf4, double", "int4", "fp4"]), sep="\n")
+
+# %% [markdown]
+# 8 bits cost nothing that can be seen. 4 bits cost this small model 6 points with nf4, and 10 with int4 and fp4; on
+# plain text 0.28 to 0.35 nats a token. nf4 is best both times. On plain text its lead over int4 is 0.016 nats, though,
+# which is little, as you will see at once.
+#
+# Beside it the paper's Table 2 (Dettmers et al., 2023): mean perplexity, e to the power of the loss, of models from
+# 125 million to 13 billion weights, on web text.
+#
+# | paper | perplexity |   | here, on news | perplexity |
+# |---|---|---|---|---|
+# | Int4 | 34.34 | | int4 | 175.3 |
+# | Float4 (E2M1) | 31.07 | | fp4 | 184.9 |
+# | Float4 (E3M0) | 29.48 | | | |
+# | NFloat4 + double quantisation | 27.41 | | nf4 + double quantisation | 173.5 |
+#
+# nf4 comes first in both. But int4, the worst there, is *not* the worst here: fp4 is, on the weights, the reviews and
+# the news. (bitsandbytes' fp4 has the levels of E2M1 but for the least above zero: 1/192, and not 1/12.) The paper has
+# many models, of which most are larger, and other text; here are single sentences with nothing before them, hence the
+# high numbers. One model does not refute a mean over many, nor the mean this model.
+#
+# ### How much of that is luck?
+#
+# Rounding moves each weight up or down by chance. Another throw of the dice is easy to have: quantise −W, and turn the
+# signs back. NF4 is not symmetric, so every weight meets other levels; the format, the bits and the error stay.
+# **Predict** how far two such throws are apart, and whether smaller blocks always win.
+
+# %%
+print(*map(line, [name for name in record["runs"] if name.startswith("nf4") and "double" not in name]), sep="\n")
+
+# %% [markdown]
+# In blocks of 64 the two throws are 2 points and 0.018 nats apart, in blocks of 256 6.5 points and 0.19 nats, with *the
+# same error* of the weights to three digits. So differences as large as most of those above can be luck. The brackets
+# do not know of it: they know of the chance in the sentences, as in lesson 06, and not of the one in the rounding.
+#
+# - **What stands:** 4 bits cost this model points. In blocks of 64 nf4 was ahead of int4 and fp4 in all three of its
+#   runs, on reviews and on news, and its error is smaller.
+# - **What does not:** whatever hangs on 0.02 nats. int4 and fp4 are symmetric, so a mirror gives no second throw, and
+#   nobody knows from this how lucky theirs was. "Blocks of 256 are better on plain text than blocks of 64" is what one
+#   would have read off the first throws alone.
+# - int8's loss is 0.005 *below* that of the model as it is, and its bracket leaves zero out. That bracket, too, knows
+#   of sentences alone: a change so small may fall to the good side.
+#
+# A model of 135 million weights feels 4 bits far more than a large one does, and nothing here is trained after it:
+# lesson 10 does that.
+
+# %% [markdown]
+# ## Double quantisation
+#
+# The scales cost 0.5 bits a weight, an eighth of the codes. They are numbers like others, so quantise *them*: each in 8
+# bits, and 256 of them share one float32 (Dettmers et al., 2023, section 3). Their levels are not evenly spaced either:
+# 256 levels that are dense around zero by powers of ten, bitsandbytes' *dynamic* code book. Scales are all positive, and
+# would use one half of it, so their mean is taken off first.
+#
+# $$\frac{32}{64} - \left(\frac{8}{64} + \frac{32}{64 \cdot 256}\right) = 0.5 - 0.127 = 0.373 \text{ bits a weight}$$
+
+# %% [markdown]
+# ### Exercise 9.4 · scales of scales
+#
+# *Hard, 10 minutes.* `absmax` is `(n,)`, the scales of n blocks; `group_size` divides n; `levels` are 256. Take the mean
+# of all scales off. Cut the rest into groups of `group_size`, and divide each by its largest magnitude. Return three
+# things: the `codes` of the nearest levels, `(groups, group_size)`, the `largest` magnitude of each group, `(groups,)`,
+# and the `mean`. You need not look out for zeros here.
+
+
+# %% exercise="9.4" points=3
+def double_quantize(absmax, group_size, levels):
+    """Codes (groups, group_size), the largest magnitude of each group (groups,), and the mean."""
+    # BEGIN SOLUTION
+    mean = absmax.mean()
+    groups = (absmax - mean).view(-1, group_size)
+    largest = groups.abs().amax(dim=1)
+    quotients = groups / largest[:, None]
+    codes = (quotients[..., None] - levels).abs().argmin(dim=-1)
+    return codes, largest, mean
+    # END SOLUTION
+
+
+# %% [markdown]
+# The check makes up scales, in groups of several sizes.
+
+# %% check="9.4"
+from lorakit.checks.lesson09 import check_double_quantize
+
+check_double_quantize(double_quantize)
+
+# %% [markdown]
+# Now on a real matrix. **Predict** the bits saved, and whether the error grows by a tenth, a hundredth or less.
+
+# %%
+for double_quant in (False, True):
+    stored = quantize(worst, "nf4", double_quant=double_quant)
+    bits = 8 * stored.nbytes / worst.numel()
+    print(f"double_quant={double_quant}: {bits:.4f} bits a weight, error {error(stored.dequantize(), worst):.5f}")
+
+# %% [markdown]
+# 0.373 bits, as computed, and the error hardly moves: a scale in 8 bits is off by much less than its weights are. Do
+# the mean and the odd levels matter? The scales themselves, in three ways:
+
+# %%
+from lorakit.quantization import dynamic_levels, nearest
+
+scales = quantize(worst, "nf4").absmax
+mean, evenly = scales.mean(), torch.linspace(-1, 1, 255)
+
+
+def in_8_bits(scales, levels):
+    """Scales in groups of 256, each divided by its largest magnitude, as levels, and back."""
+    largest = [group.abs().max() for group in scales.split(256)]
+    groups = zip(scales.split(256), largest, strict=True)
+    return torch.cat([levels[nearest(group / top, levels).int()] * top for group, top in groups])
+
+
+print(f"mean taken off, dynamic levels: {error(in_8_bits(scales - mean, dynamic_levels()) + mean, scales):.4f}")
+print(f"mean kept, dynamic levels:      {error(in_8_bits(scales, dynamic_levels()), scales):.4f}")
+print(f"mean taken off, evenly spaced:  {error(in_8_bits(scales - mean, evenly) + mean, scales):.4f}")
+
+# %% [markdown]
+# They do. With the mean off the error is less than half of what it is with it, and dense levels around zero do better
+# than even ones.
+
+# %% [markdown]
+# ## These weights had been rounded once before
+#
+# The default model comes from a file in which its linear layers were in 4 bits already, in a format called *Q4_1*:
+# blocks of 32 along a row, each with a scale and a minimum, and 16 evenly spaced levels between. That makes it small
+# enough for pip. It can still be seen. **Predict:** how many *different* numbers are in a block of 32?
+
+# %%
+distinct = (middle.view(-1, 32).sort(dim=1).values.diff(dim=1) != 0).sum(dim=1) + 1
+print(f"at most {distinct.max().item()}, {distinct.float().mean():.1f} on average")
+normal_block = torch.randn(1000, 32)
+f"in random numbers: {min(len(block.unique()) for block in normal_block)} at the least"
+
+# %% [markdown]
+# Never more than 16 in 32. So the row "none" above is itself a rounded model, and all we measured is what a *second*
+# rounding adds. Does the first one falsify the errors of the second? We have not got the weights from before. But
+# random numbers can be rounded once, in the manner of Q4_1, and then again:
+
+
+# %%
+def rounded_once(values):
+    """In the manner of Q4_1: blocks of 32, 16 evenly spaced levels from the smallest to the largest."""
+    blocks = values.view(-1, 32)
+    low, high = blocks.amin(dim=1, keepdim=True), blocks.amax(dim=1, keepdim=True)
+    step = (high - low) / 15
+    return (low + step * ((blocks - low) / step).round()).view(values.shape)
+
+
+once = rounded_once(random)
+for quant_type in ("nf4", "int4", "fp4"):
+    fresh, second = (error(quantize(values, quant_type).dequantize(), values) for values in (random, once))
+    print(f"{quant_type:5} error {fresh:.4f} on fresh random numbers, {second:.4f} on the same rounded once before")
+
+# %% [markdown]
+# On random numbers it makes next to no difference to the error of the second rounding: the two grids have nothing to do
+# with each other. This much is measured. What is *not*: how the model lost by the first rounding, or how a model that
+# was never rounded would take nf4. And mind one thing: in Q4_1 these very weights take 5 bits (4, and two 16-bit numbers
+# for 32 weights) with no error at all. A format that was made for other weights must lose to the one that these were
+# stored in.
+
+# %% [markdown]
+# ## A layer of codes
+#
+# What is in a `QuantizedLinear`? Codes and scales, and nothing else: no parameter, so nothing that an optimizer could
+# train.
+
+# %%
+layer = torch.nn.Linear(middle.shape[1], middle.shape[0], bias=False)
+layer.weight.data = middle
+quantized = QuantizedLinear(layer, "nf4", double_quant=True)
+for name, buffer in quantized.named_buffers():
+    print(f"{name:13} {buffer.dtype!s:14} {buffer.nbytes:>9,} bytes")
+total = sum(buffer.nbytes for buffer in quantized.buffers())
+f"{total:,} bytes for {middle.nbytes:,}; parameters: {list(quantized.parameters())}"
+
+# %% [markdown]
+# Each forward pass makes W from them, in the dtype of its input, multiplies, and throws W away. **Predict:** what does
+# autograd keep for the backward pass, which needs W once more?
+
+# %%
+x = torch.randn(4, middle.shape[1], requires_grad=True)
+
+
+def bytes_kept(forward):
+    """Bytes that autograd keeps of a forward pass, and the gradient of x from the backward pass."""
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor.nbytes) or tensor, lambda t: t):
+        y = forward(x)
+    return sum(saved), torch.autograd.grad(y.sum(), x)[0]
+
+
+ours, gradient = bytes_kept(quantized)
+plain, its_gradient = bytes_kept(lambda x: x @ quantized.quantized.dequantize().T)
+print(f"kept by QuantizedLinear: {ours:,} bytes; where W is made in sight of autograd: {plain:,}")
+print(f"gradients of x differ by {(gradient - its_gradient).abs().max().item():.1e}")
+
+# %% [markdown]
+# Nothing: the backward pass dequantises again. That costs time, which is why QLoRA is usually slower than LoRA, and
+# saves W in every layer at once, which is the point of it. The gradient goes *through* W to what lies below. W itself has
+# none, and needs none: in lesson 10 it is `LoRALinear(QuantizedLinear(...))` that is trained, and only A and B in it.
+
+# %% [markdown]
+# ## What is often said
+#
+# | said | measured or written |
+# |---|---|
+# | "4-bit means int4" | NF4 and FP4 are code books of 16 levels that are *not* evenly spaced. int4 is another one, and the worst row of the paper's Table 2 |
+# | "the model computes in 4 bits" | codes are dequantised at run time; products are computed in bf16, fp16 or float32 |
+# | "4 bits a weight" | 4.5 in blocks of 64, 4.127 with double quantisation, and embeddings and norms stay as they are |
+# | "QLoRA came from Hugging Face", or from Meta | from the University of Washington (Dettmers et al., 2023); Hugging Face took it into its libraries |
+
+# %% [markdown]
+# ## How far you are
+#
+# What you have solved so far, in this lesson and the others:
+
+# %% tags=["private-output"]
+from widgets import progress
+
+progress()
+
+# %% [markdown]
+# ## In this lesson
+#
+# - A low-bit weight is a code, and its value a level of a code book times the scale of its block.
+# - An absmax scale is at the mercy of the largest weight. Blocks keep the harm small, at 32 / 64 = 0.5 bits a weight.
+# - NF4's levels are quantiles of a normal distribution, and within blocks real weights nearly have one. The whole of it
+#   is some fifteen lines, equal to bitsandbytes in every bit: `lorakit.quantization.quantize`.
+# - Double quantisation saves 0.373 bits a weight, and costs next to nothing.
+# - Codes are stored, not computed with: `QuantizedLinear` dequantises forward, and again backward.
+#
+# Next: lesson 10 puts LoRA on top, and trains.
