@@ -3,6 +3,7 @@
 Importing this package loads nothing heavy: torch and its friends load with the module that needs them.
 """
 
+import logging
 import os
 
 # How long a thread of torch's spins before it sleeps, on Linux. Beside a program that wants a core as well, the default
@@ -15,3 +16,7 @@ from lorakit.errors import LorakitError
 
 __version__ = "0.1.0"
 __all__ = ["LorakitError", "__version__"]
+
+# On a CPU with AVX512-BF16 bitsandbytes says, as it is loaded (peft loads it too), that it has no kernel to fetch from
+# a hub. Nobody who reads a lesson asked for one.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

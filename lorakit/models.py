@@ -329,7 +329,6 @@ def _mend_linear_4bit(model: PreTrainedModel) -> None:
 def _quiet() -> None:
     transformers.utils.logging.disable_progress_bar()  # "Loading weights", gone in a blink
     enable_progress_bars()  # that call also hides the hub's downloads, which take minutes
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)  # int8 on a CPU warns at every layer
     # peft still calls these by their old names, and nobody who reads a lesson can mend that
     for name in ("is_gradient_checkpointing", "gradient_checkpointing_enable"):

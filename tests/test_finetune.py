@@ -158,6 +158,13 @@ def test_the_fingerprint_sees_all_of_the_base_and_none_of_the_adapter(method, ti
 # ------------------------------------------------------------------------------------------------- the loss
 
 
+@pytest.fixture
+def in_float32(monkeypatch):
+    """Matrices multiplied in float32 on a CPU with bf16 of its own too, where they agree to three digits alone."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+
+
+@pytest.mark.usefixtures("in_float32")
 def test_the_loss_is_that_of_transformers(tiny, rows):
     model, tokenizer = tiny
     batch = collate(encode(rows, tokenizer), tokenizer.pad_token_id)
@@ -167,6 +174,7 @@ def test_the_loss_is_that_of_transformers(tiny, rows):
     assert ours.item() == pytest.approx(theirs.item() * len(rows), rel=1e-5)
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_the_loss_of_free_text_is_that_of_transformers(tiny):
     model, tokenizer = tiny
     free = [
@@ -180,6 +188,7 @@ def test_the_loss_of_free_text_is_that_of_transformers(tiny):
         assert completion_loss(model, batch).item() == pytest.approx(model(**batch).loss.item() * tokens, rel=1e-5)
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_small_micro_batches_give_the_adapter_of_a_large_one(tiny_folder):
     rows = [*ROWS[:4], {"prompt": "Say more.", "completion": " It went on and on for hours and hours."}] * 2
     adapters = []
@@ -225,6 +234,7 @@ def score(model, tokenizer, prompt, word):
     return sum(logs[i - 1, ids[i]].item() for i in range(len(start), len(ids)))
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize("words", [(" bad", " good"), (" abominable", " splendiferous", " fine")])
 def test_verdicts_and_loss_are_those_of_plain_scoring(tiny, rows, words):
     model, tokenizer = tiny

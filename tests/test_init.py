@@ -17,3 +17,9 @@ def test_importing_the_package_sets_how_torchs_threads_wait(own, spin):
     clean = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run([sys.executable, "-c", script], env=clean | own, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(spin)
+
+
+def test_importing_the_package_mutes_what_bitsandbytes_says_when_it_is_loaded():
+    script = "import lorakit, logging; print(logging.getLogger('bitsandbytes.backends.cpu.ops').isEnabledFor(30))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"  # 30: a warning

@@ -6,8 +6,8 @@ In each, one exercise (0.2, the middle one) or the notebook itself does harm, an
 import json
 import os
 import socket
+import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import pytest
@@ -100,33 +100,22 @@ HARM = {
 }
 
 
-@pytest.fixture(scope="module")
-def ahead(request, tmp_path_factory):
-    """The reports that the tests of this module want, by test and parameter, graded two at a time."""
-    works = {"test_one_exercise_does_harm": grade_harm, "test_the_notebook_is_mauled": grade_mauled}
-    with ThreadPoolExecutor(2) as pool:
-        yield {
-            item.name: pool.submit(
-                works[item.originalname], *item.callspec.params.values(), tmp_path_factory.mktemp("ahead")
-            )
-            for item in request.session.items
-            if getattr(item, "originalname", None) in works
-        }
-    assert not running("lorakit-grade-")
-
-
-def grade_harm(harm, folder):
-    """A report on right answers beside a harmful one, and how long it took."""
-    began = time.monotonic()
-    notebook = notebook_with(RIGHT | {"0.2": HARM[harm][0]})
-    report = grade(notebook, folder, timeout=LIMIT, memory_bytes=MEMORY, threads=1)
-    return report, time.monotonic() - began
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_running(tmp_path_factory):
+    """All is graded below a folder of this module's own: others may be grading, too."""
+    folder = str(tmp_path_factory.mktemp("scratch"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
+    assert not running(folder)
 
 
 @pytest.mark.parametrize("harm", HARM)
-def test_one_exercise_does_harm(harm, ahead, request):
-    report, seconds = ahead[request.node.name].result()
-    assert seconds < LIMIT + 60
+def test_one_exercise_does_harm(harm, tmp_path):
+    began = time.monotonic()
+    notebook = notebook_with(RIGHT | {"0.2": HARM[harm][0]})
+    report = grade(notebook, tmp_path, timeout=LIMIT, memory_bytes=MEMORY, threads=1)
+    assert time.monotonic() - began < LIMIT + 60
     assert outcomes(report) | {"0.2": None} == CORRECT | {"0.2": None}
     assert outcomes(report)["0.2"] in ((0, "incorrect"), (0, "not attempted"))
     assert HARM[harm][1] in said(report)
@@ -238,16 +227,11 @@ MAULED = {
 WRONG = "def next_token_probability(logits, token_id):\n    return logits[:, 0, token_id]"
 
 
-def grade_mauled(maul, folder):
-    """A report on a mauled notebook with one wrong answer."""
+@pytest.mark.parametrize("maul", MAULED, ids=lambda maul: maul.__name__)
+def test_the_notebook_is_mauled(maul, tmp_path):
     notebook = notebook_with(RIGHT | {"0.2": WRONG})
     maul(notebook)
-    return grade(notebook, folder, threads=1)
-
-
-@pytest.mark.parametrize("maul", MAULED, ids=lambda maul: maul.__name__)
-def test_the_notebook_is_mauled(maul, ahead, request):
-    report = ahead[request.node.name].result()
+    report = grade(notebook, tmp_path, threads=1)
     assert outcomes(report) == CORRECT | {"0.2": (0, "incorrect")}
     assert report.out_of == sum(points for points, _ in CORRECT.values())
     assert MAULED[maul] in said(report)

@@ -18,7 +18,7 @@ def command(name):
     return re.search(rf"<!-- {name} command -->\n```bash\n(.+)\n```", README)[1]
 
 
-@pytest.mark.parametrize(("name", "extra", "last"), [("start", "lab", "lorakit lab"), ("test", "dev", "pytest")])
+@pytest.mark.parametrize(("name", "extra", "last"), [("start", "lab", "lorakit lab"), ("test", "dev", "pytest -n 2")])
 def test_each_set_up_is_one_command_with_the_tested_versions(name, extra, last):
     steps = [step.replace(".venv/bin/", "") for step in command(name).split(" && ")]
     assert steps == [

@@ -90,7 +90,7 @@ class WatchedKernel(RunningKernel):
 
 def command(notebook: str, record: Path, seconds: float, ini: Path) -> list[str]:
     """What runs a graded copy under nbval and this plug-in; for `record` and `seconds`, see `pytest_addoption`."""
-    plugins = ["-p", "nbval.plugin", "-p", __name__]
+    plugins = ["-p", __package__, "-p", "nbval.plugin", "-p", __name__]  # the package: see what it leaves out
     nbval_options = ["--nbval-lax", "--nbval-current-env"]
     ours = [f"--lorakit-record={record}", f"--lorakit-seconds={seconds}"]
     return [sys.executable, "-m", "pytest", "-q", "-c", str(ini), *plugins, *nbval_options, *ours, notebook]

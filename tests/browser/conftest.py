@@ -1,4 +1,4 @@
-"""A real JupyterLab and a real Chromium, for each test of its own."""
+"""A real JupyterLab and a real Chromium, one of each for all tests; a page and a folder for each test of its own."""
 
 import os
 
@@ -17,11 +17,19 @@ def browser():
         yield started
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A JupyterLab on the folder that every test's `tmp_path` is in."""
+    with jupyterlab(tmp_path_factory.getbasetemp()) as started:
+        yield started
+
+
 @pytest.fixture
-def lab(tmp_path):
-    """A JupyterLab on `tmp_path`: a function that gives the address of a notebook in it."""
-    with jupyterlab(tmp_path) as address:
-        yield address
+def lab(server, tmp_path):
+    """A function that gives the address of a notebook in `tmp_path`, in a JupyterLab that nobody has used yet."""
+    server.forget()
+    yield lambda notebook: server(f"{tmp_path.name}/{notebook}")
+    server.shut_down_kernels()
 
 
 @pytest.fixture

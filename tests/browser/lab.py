@@ -1,5 +1,6 @@
 """A real JupyterLab and a real Chromium, and a learner's hand on them."""
 
+import json
 import os
 import secrets
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ FLAGS = [
     "--disable-sync",
 ]
 VIEWPORT = {"width": 1200, "height": 1000}
+OWN = {  # what a server keeps, in folders of its own: nothing of the user's is touched
+    "JUPYTERLAB_SETTINGS_DIR": ".settings",
+    "JUPYTERLAB_WORKSPACES_DIR": ".workspaces",
+    "LORAKIT_DATA": "data",
+}
 
 
 @contextmanager
@@ -39,35 +45,54 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+class JupyterLab:
+    """A JupyterLab on `folder`, its token on: called with a notebook's path in there, it gives the address."""
+
+    def __init__(self, folder: Path, port: int):
+        self.folder, self.base, self.token = folder, f"http://127.0.0.1:{port}", secrets.token_hex()
+
+    def __call__(self, notebook: str) -> str:
+        return f"{self.base}/lab/tree/{notebook}?token={self.token}"
+
+    def api(self, path: str, method: str = "GET") -> Any:
+        """What the server's REST API answers; None where that is nothing."""
+        request = urllib.request.Request(f"{self.base}/api/{path}?token={self.token}", method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def forget(self) -> None:
+        """Lose what was set and done so far: open tabs, a theme, the learner's progress."""
+        for own in OWN.values():
+            shutil.rmtree(self.folder / own, ignore_errors=True)
+
+    def shut_down_kernels(self) -> None:
+        """End every session, and its kernel with it."""
+        for session in self.api("sessions"):
+            self.api(f"sessions/{session['id']}", "DELETE")
+
+
 @contextmanager
-def jupyterlab(folder: Path) -> Iterator[Callable[[str], str]]:
-    """A JupyterLab on `folder`, its token on; yields a function that gives the address of a notebook in it."""
+def jupyterlab(folder: Path) -> Iterator[JupyterLab]:
+    """Start a JupyterLab on a folder, and end it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    lab = JupyterLab(folder, port)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={port}"]
     command += [f"--ServerApp.root_dir={folder}"]
-    own = {  # nothing of the user's is touched
-        "JUPYTERLAB_SETTINGS_DIR": ".settings",
-        "JUPYTERLAB_WORKSPACES_DIR": ".workspaces",
-        "LORAKIT_DATA": "data",
-    }
-    token = secrets.token_hex()
-    environment = os.environ | {name: str(folder / own_folder) for name, own_folder in own.items()}
-    environment["JUPYTER_TOKEN"] = token
+    environment = os.environ | {name: str(folder / own) for name, own in OWN.items()} | {"JUPYTER_TOKEN": lab.token}
     log = (folder / "lab.log").open("w")
     server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    base = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 60
         while True:
             try:
-                urllib.request.urlopen(f"{base}/api/status?token={token}", timeout=5)
+                lab.api("status")
                 break
             except OSError:
                 assert time.monotonic() < deadline, (folder / "lab.log").read_text()
                 time.sleep(0.3)
-        yield lambda notebook: f"{base}/lab/tree/{notebook}?token={token}"
+        yield lab
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         try:

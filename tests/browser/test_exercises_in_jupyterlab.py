@@ -45,7 +45,8 @@ def wait_for_progress(page, words):
     return area.inner_text()
 
 
-def test_an_exercise_untouched_then_wrong_then_right(lab, page, tmp_path):
+def test_an_exercise_untouched_then_wrong_then_right(server, lab, page, tmp_path):
+    progress = server.folder / "data" / "progress"
     path = tmp_path / "exercise.ipynb"
     small_notebook(path, *CELLS)
     open_notebook(page, lab(path.name))
@@ -54,7 +55,7 @@ def test_an_exercise_untouched_then_wrong_then_right(lab, page, tmp_path):
     assert "Exercise 7.1: not attempted yet." in wait_for_words(page, CHECK, "not attempted")
     assert "Hint 1 of 3: Draw one layer." in wait_for_words(page, HINT, "Hint")
     kept = wait_for_progress(page, "Lesson 07: 7.1 not tried")
-    assert f"Kept in {tmp_path / 'data' / 'progress'}; forget_progress() from lorakit.checks deletes it." in kept
+    assert f"Kept in {progress}; forget_progress() from lorakit.checks deletes it." in kept
 
     type_answer(page, A_ALONE)
     run_all(page)
@@ -72,4 +73,4 @@ def test_an_exercise_untouched_then_wrong_then_right(lab, page, tmp_path):
     run_all(page)
     assert wait_for_words(page, CHECK, "correct").strip() == "Exercise 7.1: correct."
     wait_for_progress(page, "Lesson 07: 7.1 correct")
-    assert (tmp_path / "data" / "progress" / "7.1").read_text() == "correct"
+    assert (progress / "7.1").read_text() == "correct"
