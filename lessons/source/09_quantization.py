@@ -5,12 +5,12 @@
 # two codes a byte. You prove it equal to the library that everyone uses, in every bit, and measure what it costs a
 # real model.**
 #
-# *About 50 minutes, of which the machine needs 1 to 3 on a laptop with two cores. Needs lesson 00. Lesson 10 trains
+# *About 75 minutes, of which the machine needs 2 to 3 on a laptop with two cores. Needs lesson 00. Lesson 10 trains
 # on what is built here. Numbers in the text are the default model's: on another, trust the cells.*
 #
 # You will be able to
 # - say what a float32, a bf16, an int8 and a 4-bit number can hold, and what they cannot;
-# - say what one outlier does to the weights beside it, and what blocks cost that cure it;
+# - say what one outlier does to the weights beside it, and what the cure, blocks, costs;
 # - derive NF4's 16 levels, and say why they are not evenly spaced;
 # - pack, quantise and dequantise as bitsandbytes does, bit for bit;
 # - say what double quantisation saves, and what it adds in error;
@@ -32,7 +32,8 @@ show_number_formats()
 
 # %% [markdown]
 # bf16 is float32 with 16 bits cut off: the same range, coarser steps. fp16 has finer steps and a short range: its
-# largest number is 65,504, and training with it needs a loss scaler for that reason. **Predict** what becomes of 0.1,
+# largest number is 65,504, and below 6e-8 all is zero. Small gradients vanish there, which is why training with it needs
+# a loss scaler. **Predict** what becomes of 0.1,
 # 100.3 and 70,000 in each of them.
 
 # %%
@@ -44,8 +45,8 @@ for dtype in (torch.float32, torch.bfloat16, torch.float16):
 # bf16 has no number between 100 and 100.5, and fp16 none as large as 70,000. Still, both do for a network, whose
 # weights are mostly small and never needed seven digits.
 #
-# Eight bits have 256 different values, and four have sixteen. There a fixed rule for all weights of the world will not
-# do: the few values must go where *these* weights are. So low-bit formats store a small whole number, the **code**,
+# Eight bits have 256 different values, and four have sixteen. There one fixed range for
+# all weights of the world will not do: the few values must go where *these* weights are. So low-bit formats store a small whole number, the **code**,
 # and next to many codes one ordinary float, the **scale**.
 
 # %% [markdown]
@@ -55,7 +56,7 @@ for dtype in (torch.float32, torch.bfloat16, torch.float16):
 # Multiply by 127, round, and you have whole numbers that fit 8 bits. By hand, on four of them:
 
 # %%
-values = torch.tensor([0.81, -1.63, 0.05, 2.54])
+values = torch.tensor([0.806, -1.624, 0.074, 2.54])
 absmax = values.abs().max()
 codes = (127 * values / absmax).round()
 codes, codes / 127 * absmax
@@ -65,7 +66,8 @@ codes, codes / 127 * absmax
 # no value is off by more than 0.01. Zero stays zero. (−128 would fit 8 bits too, and is not used, so that both sides
 # are alike.)
 #
-# Four bits with a sign reach from −7 to 7 in the same way. That is **int4**.
+# Four bits with a sign reach from −7 to 7 in the same way. That is **int4**: 15 of its 16 codes, since −8 is left out
+# as −128 was.
 
 # %% [markdown]
 # ## One outlier
@@ -88,7 +90,7 @@ def absmax_rounded(blocks, largest):
 
 # %% [markdown]
 # First 4,096 normally distributed numbers with one scale for all. Then one of them, one in 4,096, is made 50 times as
-# large as is usual. **Predict:** how many of the others will int4 round to zero?
+# large as is usual, so that half a step is 3.6 of what is usual. **Predict:** how many of the others will int4 round to zero?
 
 # %%
 row = torch.randn(1, 4096, generator=torch.Generator().manual_seed(0))
@@ -104,7 +106,7 @@ for name, values in {"as they are": row, "one outlier": spoilt}.items():
 # A quarter of normal numbers are rounded to zero in any case. With the outlier it is all of them but a handful: one
 # number has wiped out 4,095. Does that happen in a real model? Look for the largest
 # weight of each matrix, measured by the matrix's own standard deviation. In 900,000 normal numbers the largest is
-# usually about 5.
+# usually about 5 (in a smaller matrix a little less).
 
 # %%
 model, tokenizer = load_model()
@@ -115,7 +117,8 @@ for name in (ranked[0], ranked[len(ranked) // 2], *ranked[-3:]):
     print(f"{largest[name]:5.1f} standard deviations   {name}")
 
 # %% [markdown]
-# One weight lies 51 standard deviations out, where a normal distribution would not have it in the life of the
+# (These weights came to you rounded once already, from a file of 4 bits: see near the end.) One weight lies 51 standard
+# deviations out, where a normal distribution would not have it in the life of the
 # universe. Trained networks have such weights. (Their activations have outliers too, still larger ones, which is what
 # LLM.int8 is about: Dettmers et al., 2022. Here we quantise weights alone.)
 
@@ -133,7 +136,8 @@ for bits, top in ((8, 127), (4, 7)):
     print(f"int{bits}: error {whole:.4f} with one scale, {blocks:.4f} in blocks of 64")
 
 # %% [markdown]
-# In int4 with one scale the error is nearly 1: as good as no weights at all. In blocks it is what it is elsewhere.
+# In int4 with one scale the error is nearly 1, which is what zeros in place of all weights would give. In blocks it is a
+# ninth of that, outlier and all.
 #
 # A scale must be kept, and costs 32 bits. Shared by 64 weights that is 32 / 64 = 0.5 bits a weight: "4 bits" are 4.5.
 # Smaller blocks are more exact and cost more. **Predict** what blocks of 32 and of 4,096 cost.
@@ -185,25 +189,28 @@ check_absmax_quantize(absmax_quantize)
 # int4's levels are evenly spaced, like the marks of a ruler. Nothing says that they must be. Once a code is only the
 # *place in a list*, the list may hold any 16 numbers between −1 and 1: a **code book**. Where should its levels lie?
 # Close together where most weights are. Lay the code books over the weights of a real matrix, each divided by the
-# absmax of its block, and change quant type and block size. **Predict** which levels of int4 are hardly used.
+# absmax of its block, and change quant type and block size. (Double quantisation comes later. The *entropy* of the codes
+# says how many bits they would need if each were written as briefly as it is frequent: 4 if all are used alike.)
+# **Predict** which levels of int4 are hardly used.
 
 # %%
 from transformers import AutoConfig
 from widgets import show_quantization
 
 middle = weights[ranked[len(ranked) // 2]].clone()
-show_quantization(middle, config=AutoConfig.from_pretrained(find_model()))
+show_quantization(middle, config=AutoConfig.from_pretrained(find_model()), quant_type="int4", double_quant=False)
 
 # %% [markdown]
 # Most weights lie around zero, and int4 spends half of its marks on the thin ends. **fp4** is a float of four bits,
-# with a sign, two bits of exponent and one of fraction: dense around zero, and wide gaps outside. **nf4**,
+# with a sign, two bits of exponent and one of fraction: its gaps grow outwards. (bitsandbytes puts its least level above
+# zero at 1/192, so that three or four of its levels stand nearly on one spot.) **nf4**,
 # *NormalFloat*, is made for this very shape.
 
 # %% [markdown]
 # ### NF4, derived
 #
-# Suppose that weights are normally distributed, as they nearly are. Then each level should stand for as many weights
-# as any other, so that none is wasted. The point below which a share p of a distribution lies is its **quantile**.
+# Suppose that weights are normally distributed, as they nearly are. Then let each level stand for as many weights as any
+# other, so that none lies idle. The point below which a share p of a distribution lies is its **quantile**.
 # Equal steps in p give points that lie close together in the middle:
 
 # %%
@@ -212,13 +219,14 @@ shares = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 [round(point, 2) for point in normal.icdf(shares).tolist()]
 
 # %% [markdown]
-# Two things must be settled. The quantiles of 0 and 1 are infinite, so one begins a little inside, at 0.9677. And
+# Two things must be settled. The quantiles of 0 and 1 are infinite, so one stops a little inside: at 0.9677, which is 1 less
+# the mean of 1/32 and 1/30, half a step of 16 levels and of 15. And
 # zero should be a level, so that a weight of zero stays zero; but 16 quantiles, the same on both sides, have none. So
 # NF4 takes 8 quantiles above zero and 7 below it, and zero itself. Last, all is divided by the largest, since blocks
 # are scaled to 1.
 
 # %%
-outermost = 1 - (1 / 32 + 1 / 30) / 2  # in the middle of what 16 levels and what 15 would leave out
+outermost = 1 - (1 / 32 + 1 / 30) / 2
 above = normal.icdf(torch.linspace(outermost, 0.5, 9)[:-1])  # eight, and without the ninth, which is zero
 below = -normal.icdf(torch.linspace(outermost, 0.5, 8)[:-1])  # seven
 levels = torch.cat([below, torch.zeros(1), above.flip(0)])
@@ -240,8 +248,8 @@ print(f"code_book: the same in every bit: {torch.equal(code_book('nf4'), theirs)
 # ### How normal are real weights?
 #
 # NF4's recipe rests on that. The **kurtosis** tells a distribution's tails: the mean of the fourth power, over the
-# square of the mean square. A normal one has 3, and in blocks of 64, each measured by itself, 2.91. Over whole matrices,
-# and within blocks:
+# square of the mean square. A normal one has 3; in blocks of 64, each with a mean square of its own, 3 · 64 / 66 = 2.91.
+# Over whole matrices, and within blocks:
 
 
 # %%
@@ -258,8 +266,8 @@ random_blocks = torch.randn(20_000, 64, generator=torch.Generator().manual_seed(
 print(f"blocks of 64: mean {blocks.mean():.2f}; normal numbers: {kurtosis(random_blocks).mean():.2f}")
 
 # %% [markdown]
-# Whole matrices are far from normal in places, with tails like the outliers above. Blocks nearly are: blocks make the
-# recipe's assumption true. And are the levels used equally, 6.25 % each? **Predict:** yes?
+# Whole matrices are far from normal in places, with tails like the outliers above. Most blocks nearly are: blocks
+# make the recipe's assumption nearly true. And are the levels used equally, 6.25 % each? **Predict:** yes?
 
 # %%
 for quant_type in ("nf4", "int4", "fp4"):
@@ -288,7 +296,8 @@ for name, rows in {"real": middle.view(-1, 64), "normal": random_blocks}.items()
 #
 # *Medium, 6 minutes.* `values` is `(n,)`, already scaled; `levels` is a code book, 16 numbers in **any** order.
 # Return for each value the code of the level nearest to it, `(n,)`. A code is a place in `levels`, counted from 0. Of
-# two levels that are equally near, take the one with the lower code: fp4 lists 0 twice, as zero and as minus zero. For
+# two levels that are equally near, take the one with the lower code: fp4 lists 0 twice, as zero and as minus zero
+# (bitsandbytes breaks fp4's ties in a way of its own). For
 # example `nearest_code(torch.tensor([0.2, -0.7]), torch.tensor([0.0, 1.0, -1.0]))` gives 0 and 2.
 
 
@@ -403,14 +412,16 @@ apart = ((codes[0::2] << 4 | codes[1::2]) != theirs.flatten()).sum().item()
 f"divided in earnest, {apart:,} of {theirs.numel():,} bytes differ; {apart / theirs.numel():.3%}"
 
 # %% [markdown]
-# Few, and each of them a tie that may as well go either way. But "equal bit for bit" is a claim that anyone can check,
+# Few, and near ties, which may as well go either way. (fp4 in bf16 has most of them; of nf4's codes none differs here.) But "equal bit for bit" is a claim that anyone can check,
 # and it holds only if the same rounding is done.
 
 # %% [markdown]
 # ## Why nf4, and not int4?
 #
 # First the weights: every linear layer of the model but `lm_head`, in blocks of 64, and beside it as many numbers from
-# a normal distribution as one of the largest matrices has. **Predict** the order of the four types. (15 seconds.)
+# a normal distribution as one of the largest matrices has. **Predict** the order of the four types. (20 seconds.)
+# (All that follows is about plain rounding with absmax. Methods that look at the model's inputs while they round, such as
+# GPTQ and AWQ, are another subject.)
 
 
 # %%
@@ -430,13 +441,39 @@ for quant_type, each in errors.items():
     print(f"{quant_type:5} error {each:.4f}; on random numbers {on_random:.4f}")
 
 # %% [markdown]
-# nf4 is best of the 4-bit types, as its recipe promises. The worst is fp4, not int4: its wide gaps on the outside cost
-# more than its dense middle gains, where errors are squared. int8 is in another class, at twice the bits. And all are
-# a little larger than on normal numbers, whose tails are thinner.
+# nf4 is best of the 4-bit types. int8 is in another class, at twice the bits. And all are a little larger than on
+# normal numbers, whose tails are thinner. The worst is fp4, and not int4 as in the paper (its Table 2, below). Is that
+# the model's fault? The paper's fp4 is *E2M1*, whose least level above zero is 1/12, where bitsandbytes has 1/192. **Predict**
+# what that one level does.
+
+# %%
+from lorakit.quantization import nearest
+
+
+def book_error(levels):
+    """Error over all these weights with a code book of one's own, in blocks of 64."""
+    changed = squared = 0.0
+    for W in weights.values():
+        blocks = W.view(-1, 64)
+        absmax = blocks.abs().amax(dim=1, keepdim=True).clamp(min=1e-38)
+        back = levels[nearest(blocks / absmax, levels).int()] * absmax
+        changed += (back - blocks).square().sum().item()
+        squared += blocks.square().sum().item()
+    return (changed / squared) ** 0.5
+
+
+above = torch.tensor([1, 2, 3, 4, 6, 8, 12]) / 12
+for name, least in {"E2M1": 1 / 12, "bitsandbytes": 1 / 192}.items():
+    above[0] = least
+    print(f"{name:13} error {book_error(torch.cat([-above, torch.zeros(1), above])):.4f}")
+
+# %% [markdown]
+# With that level where the paper has it, fp4 is better than int4, in the paper's order. bitsandbytes' fp4 has zero, minus
+# zero and ±1/192 nearly on one spot, and its next level is 1/6: a wider gap around zero than int4's. One level of sixteen.
 #
 # Then the model. `QuantizedLinear` is a linear layer that keeps codes and scales only, and dequantises them whenever
 # it is used (more of it below). Put it in the place of every linear layer but `lm_head`, and judge reviews, as lesson 07
-# does. A hundred of them are few, so **predict** how far apart two of these accuracies must be to mean anything.
+# does: is one positive or negative, where a coin would be right half the time? A hundred of them are few, so **predict** how far apart two of these accuracies must be to mean anything.
 
 
 # %%
@@ -470,10 +507,12 @@ for quant_type in ("int8", "nf4", "fp4", "int4"):
     print(f"{quant_type}:", evaluate(model, tokenizer, reviews))
 
 # %% [markdown]
-# A gap of two or three points means nothing here: each of these accuracies is good to eight or so either way. What one
-# can see is that the three 4-bit types lose something, and that nf4 seems to lose least. In lesson 10 training makes up
-# for much of it.
-#
+# Two of these must be some ten points apart before it means anything, since each is good to eight or so either way. So
+# on a hundred reviews int4 and fp4 seem to lose something, and more one cannot say. (The loss goes its own way. It is
+# taken over the whole vocabulary, and asks first whether the model expects one of these two words at all, spelled like
+# this. That is what training mends first: lesson 07.)
+
+# %% [markdown]
 # ### On 1,000 reviews, and on plain text
 #
 # More takes longer than a lesson may, so it is recorded, with the command that made it: 1,000 held-out reviews, and
@@ -514,14 +553,14 @@ print(*map(line, ["none", "int8", "nf4", "nf4, double", "int4", "fp4"]), sep="\n
 # | NFloat4 + double quantisation | 27.41 | | nf4 + double quantisation | 173.5 |
 #
 # nf4 comes first in both. But int4, the worst there, is *not* the worst here: fp4 is, on the weights, the reviews and
-# the news. (bitsandbytes' fp4 has the levels of E2M1 but for the least above zero: 1/192, and not 1/12.) The paper has
-# many models, of which most are larger, and other text; here are single sentences with nothing before them, hence the
-# high numbers. One model does not refute a mean over many, nor the mean this model.
-#
+# the news, and the level that you moved above is one reason. Compare ranks only: the paper has many models, most of them
+# larger, and other text, and here are single sentences with nothing before them.
+
+# %% [markdown]
 # ### How much of that is luck?
 #
 # Rounding moves each weight up or down by chance. Another throw of the dice is easy to have: quantise −W, and turn the
-# signs back. NF4 is not symmetric, so every weight meets other levels; the format, the bits and the error stay.
+# signs back. NF4 is not symmetric, so nearly every weight meets other levels; the format, the bits and the error stay.
 # **Predict** how far two such throws are apart, and whether smaller blocks always win.
 
 # %%
@@ -532,11 +571,13 @@ print(*map(line, [name for name in record["runs"] if name.startswith("nf4") and 
 # same error* of the weights to three digits. So differences as large as most of those above can be luck. The brackets
 # do not know of it: they know of the chance in the sentences, as in lesson 06, and not of the one in the rounding.
 #
-# - **What stands:** 4 bits cost this model points. In blocks of 64 nf4 was ahead of int4 and fp4 in all three of its
-#   runs, on reviews and on news, and its error is smaller.
-# - **What does not:** whatever hangs on 0.02 nats. int4 and fp4 are symmetric, so a mirror gives no second throw, and
-#   nobody knows from this how lucky theirs was. "Blocks of 256 are better on plain text than blocks of 64" is what one
-#   would have read off the first throws alone.
+# - **What stands:** 4 bits cost this model points, and nf4's error on the weights is the smallest.
+# - **What agrees with it, and proves little:** both throws of nf4 in blocks of 64 were ahead of the one of int4 and the
+#   one of fp4, on reviews and on news, by little more than the two are apart. (int4 and fp4 are symmetric, so a mirror
+#   gives them no second throw.)
+# - **What does not stand:** whatever hangs on 0.02 nats, and "smaller blocks always win". Blocks of 32 have the smallest
+#   error, and lie below blocks of 64 on reviews and above them on news; "blocks of 256 are better on plain text than
+#   blocks of 64" is what one would have read off the first throws alone.
 # - int8's loss is 0.005 *below* that of the model as it is, and its bracket leaves zero out. That bracket, too, knows
 #   of sentences alone: a change so small may fall to the good side.
 #
@@ -597,7 +638,7 @@ for double_quant in (False, True):
 # the mean and the odd levels matter? The scales themselves, in three ways:
 
 # %%
-from lorakit.quantization import dynamic_levels, nearest
+from lorakit.quantization import dynamic_levels
 
 scales = quantize(worst, "nf4").absmax
 mean, evenly = scales.mean(), torch.linspace(-1, 1, 255)
@@ -615,8 +656,9 @@ print(f"mean kept, dynamic levels:      {error(in_8_bits(scales, dynamic_levels(
 print(f"mean taken off, evenly spaced:  {error(in_8_bits(scales - mean, evenly) + mean, scales):.4f}")
 
 # %% [markdown]
-# They do. With the mean off the error is less than half of what it is with it, and dense levels around zero do better
-# than even ones.
+# For the scales they do: with the mean off the error is less than half of what it is with it, and levels that are dense
+# around zero do better than even ones. The weights would hardly notice either way: the errors add up as squares, and
+# 0.01 beside 0.094 is little.
 
 # %% [markdown]
 # ## These weights had been rounded once before
@@ -652,8 +694,7 @@ for quant_type in ("nf4", "int4", "fp4"):
     print(f"{quant_type:5} error {fresh:.4f} on fresh random numbers, {second:.4f} on the same rounded once before")
 
 # %% [markdown]
-# On random numbers it makes next to no difference to the error of the second rounding: the two grids have nothing to do
-# with each other. This much is measured. What is *not*: how the model lost by the first rounding, or how a model that
+# On normal numbers the error of the second rounding changes by a hundredth of itself at most. This much is measured. What is *not*: how the model lost by the first rounding, or how a model that
 # was never rounded would take nf4. And mind one thing: in Q4_1 these very weights take 5 bits (4, and two 16-bit numbers
 # for 32 weights) with no error at all. A format that was made for other weights must lose to the one that these were
 # stored in.
@@ -696,7 +737,7 @@ print(f"gradients of x differ by {(gradient - its_gradient).abs().max().item():.
 
 # %% [markdown]
 # Nothing: the backward pass dequantises again. That costs time, which is why QLoRA is usually slower than LoRA, and
-# saves W in every layer at once, which is the point of it. The gradient goes *through* W to what lies below. W itself has
+# spares keeping W in every layer at once, which is the point of it. The gradient goes *through* W to what lies below. W itself has
 # none, and needs none: in lesson 10 it is `LoRALinear(QuantizedLinear(...))` that is trained, and only A and B in it.
 
 # %% [markdown]
@@ -704,8 +745,8 @@ print(f"gradients of x differ by {(gradient - its_gradient).abs().max().item():.
 #
 # | said | measured or written |
 # |---|---|
-# | "4-bit means int4" | NF4 and FP4 are code books of 16 levels that are *not* evenly spaced. int4 is another one, and the worst row of the paper's Table 2 |
-# | "the model computes in 4 bits" | codes are dequantised at run time; products are computed in bf16, fp16 or float32 |
+# | "4-bit means int4" | NF4 and FP4 are code books of 16 levels that are *not* evenly spaced. int4's are, and it is the worst row of the paper's Table 2 |
+# | "the model computes in 4 bits" | in bitsandbytes codes are dequantised at run time; products are computed in bf16, fp16 or float32 |
 # | "4 bits a weight" | 4.5 in blocks of 64, 4.127 with double quantisation, and embeddings and norms stay as they are |
 # | "QLoRA came from Hugging Face", or from Meta | from the University of Washington (Dettmers et al., 2023); Hugging Face took it into its libraries |
 
@@ -725,7 +766,7 @@ progress()
 # - A low-bit weight is a code, and its value a level of a code book times the scale of its block.
 # - An absmax scale is at the mercy of the largest weight. Blocks keep the harm small, at 32 / 64 = 0.5 bits a weight.
 # - NF4's levels are quantiles of a normal distribution, and within blocks real weights nearly have one. The whole of it
-#   is some fifteen lines, equal to bitsandbytes in every bit: `lorakit.quantization.quantize`.
+#   is some fifteen lines, equal to bitsandbytes on a CPU in every bit: `lorakit.quantization.quantize`.
 # - Double quantisation saves 0.373 bits a weight, and costs next to nothing.
 # - Codes are stored, not computed with: `QuantizedLinear` dequantises forward, and again backward.
 #
