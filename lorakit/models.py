@@ -28,6 +28,7 @@ from transformers import (
 
 from lorakit import cache
 from lorakit.errors import LorakitError
+from lorakit.housekeeping import release_memory
 
 DEFAULT_MODEL = "SmolLM2-135M-Instruct"
 MODEL_SOURCE = cache.Source(
@@ -165,6 +166,7 @@ def load_model(
         ) from error
     if quant_type and choice.device.type == "cpu":
         _release_file(model)
+        release_memory()
     if quant_type in ("nf4", "fp4") and choice.device.type == "cpu":
         _mend_linear_4bit(model)
     tokenizer.padding_side = "left"  # so that the last position of every row is its last token
