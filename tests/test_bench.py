@@ -16,7 +16,8 @@ import slider_to_paint
 from nbformat.v4 import new_code_cell, new_notebook
 
 from lorakit import LorakitError
-from lorakit.finetune import TrainConfig
+from lorakit.data import split_reviews
+from lorakit.finetune import TrainConfig, finetune
 from lorakit.models import load_model
 from lorakit.quantization import quantize
 
@@ -50,14 +51,14 @@ def run_of(method, seed, right):
     }
 
 
-def test_lora_minus_qlora_by_hand():
+def test_one_method_minus_another_by_hand():
     runs = [
         run_of("lora", 0, "1110"),
         run_of("qlora", 0, "1000"),
         run_of("lora", 1, "1100"),
         run_of("qlora", 1, "1010"),
     ]
-    paired = compare_methods.compare(runs)
+    paired = compare_methods.compare(runs, "lora", "qlora")
     # Seed 0 as above; seed 1 has the differences 0, 1, -1, 0: mean 0, variance 2/3.
     half = 1.96 * math.sqrt(1 / 3) / 2
     assert paired["by_seed"]["0"] == pytest.approx({"difference": 0.5, "low": 0.5 - half, "high": 0.5 + half}, abs=1e-5)
@@ -67,18 +68,50 @@ def test_lora_minus_qlora_by_hand():
     half = 1.96 * math.sqrt(1 / 4) / 2
     wanted = {"difference": 0.25, "low": 0.25 - half, "high": 0.25 + half, "sd_of_seeds": 0.5 / math.sqrt(2)}
     assert paired["mean"] == pytest.approx(wanted, abs=1e-5)
+    other = compare_methods.compare(runs, "qlora", "lora")["mean"]
+    assert other["difference"] == -0.25 and other["low"] == -paired["mean"]["high"]
+
+
+@pytest.mark.parametrize("method", compare_methods.METHODS)
+def test_each_method_trains_what_it_says_and_its_step_is_the_middle_one(method, tiny_folder, monkeypatch):
+    monkeypatch.setenv("LORAKIT_MODEL", tiny_folder)
+    config = compare_methods.config_of(method, seed=1, steps=3)
+    one = compare_methods.run(method, config, 4)
+    a_and_b = 2 * config.r * ((64 + 64) + (64 + 32))  # 2 layers, q: 64 -> 64, v: 64 -> 32
+    everything = load_model(tiny_folder, device="cpu")[0].num_parameters()
+    assert one["trained"] == (everything if method == "full" else a_and_b)
+    assert (one["method"], one["seed"], one["quant_type"]) == (method, 1, "nf4" if method == "qlora" else None)
+    assert one["learning_rate"] == (1e-4 if method == "full" else 2e-3)
+    assert (len(one["losses"]), len(one["right"]), one["before"]["n"], one["after"]["n"]) == (3, 4, 4, 4)
+    assert one["right"].count("1") / 4 == one["after"]["accuracy"]
+    assert 0 < one["seconds_per_step"] < one["seconds"] and one["peak_memory_bytes"] > 0
+    json.dumps(one)
+
+
+def test_full_fine_tuning_sees_the_rows_of_lora_in_their_order_and_moves_every_weight(tiny_folder, monkeypatch):
+    monkeypatch.setenv("LORAKIT_MODEL", tiny_folder)
+    train, held_out = split_reviews()
+    before = {name: weight.clone() for name, weight in load_model(tiny_folder, device="cpu")[0].named_parameters()}
+    config = compare_methods.config_of("full", seed=0, steps=3)
+    full, lora = [], []
+    history = compare_methods.finetune_every_weight(config, train=train, held_out=held_out[:2], callback=full.append)
+    finetune(TrainConfig(steps=3), train=train, held_out=held_out[:2], callback=lora.append)
+    assert full[0].loss == pytest.approx(lora[0].loss, rel=1e-3)  # nothing has moved yet
+    assert [step.tokens for step in full] == [step.tokens for step in lora]
+    assert [step.learning_rate for step in full] == pytest.approx([step.learning_rate / 20 for step in lora])
+    assert all((weight != before[name]).any() for name, weight in history.model.named_parameters())
 
 
 @pytest.fixture
 def runs(monkeypatch, tmp_path):
-    """The runs that are asked for, without their training; the first call of the third one is cut off."""
+    """The runs that are asked for, without their training; the first call of the fourth one is cut off."""
     asked = []
 
-    def run_apart(config, held_out):
-        asked.append((config.method, config.seed, config.steps, held_out))
-        if len(asked) == 3:
+    def run_apart(method, config, held_out):
+        asked.append((method, config.seed, config.steps, held_out))
+        if len(asked) == 4:
             raise KeyboardInterrupt
-        return run_of(config.method, config.seed, "1110" if config.method == "lora" else "1100")
+        return run_of(method, config.seed, {"lora": "1110", "qlora": "1100", "full": "1111"}[method])
 
     monkeypatch.setattr(compare_methods, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(compare_methods, "run_apart", run_apart)
@@ -92,24 +125,23 @@ def test_what_was_cut_off_goes_on_and_a_record_is_never_overwritten(runs, tmp_pa
         compare_methods.main(command)
     assert not output.exists()
     compare_methods.main(command)
-    done = [("lora", 0, 7, 4), ("qlora", 0, 7, 4), ("lora", 1, 7, 4)]
-    assert runs == [*done, ("lora", 1, 7, 4), ("qlora", 1, 7, 4)]
+    first = [(method, 0, 7, 4) for method in ("lora", "qlora", "full")]
+    second = [(method, 1, 7, 4) for method in ("lora", "qlora", "full")]
+    assert runs == [*first, second[0], *second]
     record = json.loads(output.read_text())
-    assert [(run["method"], run["seed"]) for run in record["runs"]] == [
-        ("lora", 0),
-        ("qlora", 0),
-        ("lora", 1),
-        ("qlora", 1),
-    ]
-    assert record["paired"]["mean"]["difference"] == 0.25
-    assert record["config"]["steps"] == 7
+    assert [(run["method"], run["seed"]) for run in record["runs"]] == [one[:2] for one in first + second]
+    means = {pair: paired["mean"]["difference"] for pair, paired in record["paired"].items()}
+    assert means == {"lora - qlora": 0.25, "full - lora": 0.25}
+    assert record["config"]["steps"] == 7 and "learning_rate" not in record["config"]
     assert record["versions"]["python"] == sys.version.split()[0]
-    assert "mean    +25.00  [-24.00, +74.00]" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "lora - qlora   mean  +25.00  [-24.00, +74.00]" in shown
+    assert "full - lora    mean  +25.00  [-24.00, +74.00]" in shown
     with pytest.raises(LorakitError, match="is a record already, which is never overwritten"):
         compare_methods.main(command)
     # With other settings, a run that is kept does not count.
     compare_methods.main([*command[:-3], "8", "--output", str(tmp_path / "other.json")])
-    assert runs[5:] == [("lora", 0, 8, 4), ("qlora", 0, 8, 4), ("lora", 1, 8, 4), ("qlora", 1, 8, 4)]
+    assert runs[7:] == [(method, seed, 8, held_out) for method, seed, _, held_out in first + second]
 
 
 def test_a_record_names_its_command_and_not_this_machines_folders(monkeypatch):

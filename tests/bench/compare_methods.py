@@ -1,10 +1,12 @@
-"""LoRA and QLoRA over several seeds, judged on the same held-out sentences: the record that lesson 10 shows.
+"""LoRA, QLoRA and full fine-tuning over several seeds, judged on the same sentences: the record of lesson 10.
 
     python tests/bench/compare_methods.py [--seeds 0 1 2] [--held-out 1000] [--steps N] [--output FILE]
 
-Each run has a process of its own, so that its peak memory is its own. It is kept in `runs/compare/` when it is done:
-the same command goes on where it was stopped, and writes the record when all runs are there. A kept run counts for the
-same settings, machine and versions only. The code is not compared: after a change of it, delete that folder.
+All three train on the same rows in the same order. Each run has a process of its own, so that its peak memory is its
+own; a step's time is the median of the run's steps, which other work on the machine moves least. A run is kept in
+`runs/compare/` when it is done: the same command goes on where it was stopped, and writes the record when all runs are
+there. A kept run counts for the same settings, machine and versions only. The code is not compared: after a change of
+it, delete that folder.
 """
 
 import argparse
@@ -12,22 +14,40 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 
+import torch
 from machine import GIB, ROOT, describe_machine, provenance, refuse_existing, versions, write_record
 
-from lorakit.data import HELD_OUT, split_reviews
+from lorakit.data import HELD_OUT, Row, collate, encode, length_buckets, split_reviews, step_rows
 from lorakit.errors import LorakitError
-from lorakit.finetune import METHODS, Evaluation, TrainConfig, finetune
-from lorakit.finetune.machine import write_whole
-from lorakit.models import DEFAULT_MODEL
+from lorakit.finetune import (
+    Evaluation,
+    History,
+    Step,
+    TrainConfig,
+    completion_loss,
+    evaluate,
+    finetune,
+    learning_rate_at,
+)
+from lorakit.finetune.machine import measured_peak, write_whole
+from lorakit.models import DEFAULT_MODEL, load_model
 
 KEPT = ROOT / "runs" / "compare"
+METHODS = ("lora", "qlora", "full")
+PAIRS = (("lora", "qlora"), ("full", "lora"))
+"""The differences that are recorded: the first method's accuracy minus the second's."""
+FULL_LEARNING_RATE = 1e-4
+"""Full fine-tuning wants smaller steps than an adapter. Of the three that `lora_settings.json` has, on one seed, this
+one ended with the lowest loss; 2e-5 was level with it in accuracy, and 5e-4 fell behind."""
 
 
 # --- 1. The statistics ---
@@ -47,17 +67,17 @@ def paired_difference(a: Sequence[bool], b: Sequence[bool]) -> tuple[float, floa
     return mean_and_interval([right_a - right_b for right_a, right_b in zip(a, b, strict=True)])
 
 
-def compare(runs: Sequence[dict]) -> dict:
-    """LoRA minus QLoRA: by seed, and the mean over the seeds.
+def compare(runs: Sequence[dict], a: str, b: str) -> dict:
+    """Method `a` minus method `b`: by seed, and the mean over the seeds.
 
     The interval of the mean is over sentences: each counts once, with its mean difference over the seeds, since the
     seeds share them. How far the seeds lie apart is `sd_of_seeds`; with so few of them it has no interval.
     """
     right = {(run["method"], run["seed"]): [mark == "1" for mark in run["right"]] for run in runs}
     seeds = sorted({run["seed"] for run in runs})
-    by_seed = {str(seed): paired_difference(right["lora", seed], right["qlora", seed]) for seed in seeds}
-    sentences = zip(*(zip(right["lora", seed], right["qlora", seed], strict=True) for seed in seeds), strict=True)
-    mean = mean_and_interval([fmean(a - b for a, b in sentence) for sentence in sentences])
+    by_seed = {str(seed): paired_difference(right[a, seed], right[b, seed]) for seed in seeds}
+    sentences = zip(*(zip(right[a, seed], right[b, seed], strict=True) for seed in seeds), strict=True)
+    mean = mean_and_interval([fmean(one - other for one, other in sentence) for sentence in sentences])
     spread = stdev(difference for difference, _, _ in by_seed.values()) if len(seeds) > 1 else None
     return {
         "by_seed": {seed: _rounded(values) for seed, values in by_seed.items()},
@@ -69,27 +89,80 @@ def _rounded(values: tuple[float, float, float]) -> dict:
     return dict(zip(("difference", "low", "high"), (round(value, 5) for value in values), strict=True))
 
 
-# --- 2. The runs ---
+# --- 2. Full fine-tuning ---
 
 
-def run(config: TrainConfig, held_out: int) -> dict:
+def train_every_weight(config: TrainConfig, model, tokenizer, rows: Sequence[Row]) -> Iterator[Step]:
+    """The steps of `lorakit.finetune`, one at a time, with every weight of the model trained."""
+    model.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    seen, seconds = 0, 0.0
+    for index, step in enumerate(step_rows(encode(rows, tokenizer), config.rows_per_step, config.steps, config.seed)):
+        start = time.perf_counter()
+        learning_rate = learning_rate_at(index, config)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        tokens, loss = sum(len(row.completion) for row in step), 0.0
+        for micro_batch in length_buckets(step, config.micro_batch_size):
+            part = completion_loss(model, collate(micro_batch, tokenizer.pad_token_id)) / tokens
+            part.backward()
+            loss += part.item()
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm).item()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seen += sum(len(row.input_ids) for row in step)
+        seconds += time.perf_counter() - start
+        yield Step(index + 1, config.steps, loss, learning_rate, grad_norm, seen, seconds)
+
+
+def finetune_every_weight(
+    config: TrainConfig, *, train: Sequence[Row], held_out: Sequence[Row], callback: Callable[[Step], object]
+) -> History:
+    """As `finetune`, but with every weight trained, in float32: 16 bits would round small steps away."""
+    model, tokenizer = load_model(dtype=torch.float32)
+    rows_at_once = 4 * config.micro_batch_size
+    with measured_peak(model.device) as peak:
+        before = evaluate(model, tokenizer, held_out, rows_at_once)
+        losses = []
+        for step in train_every_weight(config, model, tokenizer, train):
+            losses.append(step.loss)
+            callback(step)
+        after = evaluate(model, tokenizer, held_out, rows_at_once)
+    return History(config, before, after, losses, step.seconds, step.tokens, peak[0], False, model, tokenizer)
+
+
+# --- 3. The runs ---
+
+
+def config_of(method: str, seed: int, steps: int) -> TrainConfig:
+    """What decides a run. Full fine-tuning takes LoRA's config, of which r, alpha and targets mean nothing to it."""
+    if method == "full":
+        return TrainConfig(method="lora", seed=seed, steps=steps, learning_rate=FULL_LEARNING_RATE)
+    return TrainConfig(method=method, seed=seed, steps=steps)
+
+
+def run(method: str, config: TrainConfig, held_out: int) -> dict:
     """One fine-tune, as the record keeps it."""
     train, sentences = split_reviews()
     sentences = sentences[:held_out]
-    history = finetune(config, train=train, held_out=sentences)
+    clock = [0.0]
+    tune = finetune_every_weight if method == "full" else finetune
+    history = tune(config, train=train, held_out=sentences, callback=lambda step: clock.append(step.seconds))
     if history.stopped:
         raise KeyboardInterrupt
     verdicts = zip(history.after.predictions, sentences, strict=True)
     return {
-        "method": config.method,
+        "method": method,
         "seed": config.seed,
         "quant_type": config.quant_type,
+        "learning_rate": config.learning_rate,
+        "trained": sum(weight.numel() for weight in history.model.parameters() if weight.requires_grad),
         "before": _figures(history.before),
         "after": _figures(history.after),
         "first_loss": round(history.losses[0], 4),
         "last_loss": round(history.losses[-1], 4),
         "seconds": round(history.seconds, 2),
-        "seconds_per_step": round(history.seconds / len(history.losses), 4),
+        "seconds_per_step": round(median(after - before for before, after in pairwise(clock)), 4),
         "tokens_per_second": round(history.tokens_per_second, 1),
         "peak_memory_bytes": history.peak_memory_bytes,
         "right": "".join("01"[word == row["completion"]] for word, row in verdicts),
@@ -102,20 +175,20 @@ def _figures(evaluation: Evaluation) -> dict:
     return {name: round(getattr(evaluation, name), 4) for name in names}
 
 
-def run_apart(config: TrainConfig, held_out: int) -> dict:
+def run_apart(method: str, config: TrainConfig, held_out: int) -> dict:
     """`run` in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(run, config, held_out).result()
+        return process.submit(run, method, config, held_out).result()
 
 
-def kept_run(config: TrainConfig, held_out: int) -> dict:
+def kept_run(method: str, config: TrainConfig, held_out: int) -> dict:
     """The run from the folder of kept ones, done first where it is not there."""
-    settings = [asdict(config), held_out, model_name(), describe_machine(), versions()]
+    settings = [method, asdict(config), held_out, model_name(), describe_machine(), versions()]
     digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
-    path = KEPT / f"{config.method}-seed{config.seed}-{digest}.json"
+    path = KEPT / f"{method}-seed{config.seed}-{digest}.json"
     if not path.exists():
-        print(f"{config.method}, seed {config.seed}", flush=True)
-        result = run_apart(config, held_out)
+        print(f"{method}, seed {config.seed}", flush=True)
+        result = run_apart(method, config, held_out)
         KEPT.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda temporary: temporary.write_text(json.dumps(result)))
     return json.loads(path.read_text())
@@ -126,25 +199,27 @@ def model_name() -> str:
     return os.environ.get("LORAKIT_MODEL") or DEFAULT_MODEL
 
 
-# --- 3. The record ---
+# --- 4. The record ---
 
 
 def table(record: dict) -> str:
     """The record for the eye."""
     lines = [record["machine"]["summary"]]
-    lines.append(f"{'method':7}{'seed':>5}{'before':>8}{'after':>8}{'95 % interval':>17}{'s/step':>8}{'peak GiB':>10}")
+    lines.append(
+        f"{'method':7}{'seed':>5}{'before':>8}{'after':>8}{'95 % interval':>17}{'loss':>8}{'s/step':>8}{'peak GiB':>10}"
+    )
     for one in record["runs"]:
         after = one["after"]
         interval = f"[{after['low']:.3f}, {after['high']:.3f}]"
         lines.append(
             f"{one['method']:7}{one['seed']:>5}{one['before']['accuracy']:>8.3f}{after['accuracy']:>8.3f}{interval:>17}"
-            f"{one['seconds_per_step']:>8.2f}{one['peak_memory_bytes'] / GIB:>10.2f}"
+            f"{after['loss']:>8.3f}{one['seconds_per_step']:>8.2f}{one['peak_memory_bytes'] / GIB:>10.2f}"
         )
-    lines.append("LoRA minus QLoRA, in points of accuracy, with 95 % intervals (paired)")
-    pairs = {f"seed {seed}": pair for seed, pair in record["paired"]["by_seed"].items()}
-    for name, pair in {**pairs, "mean": record["paired"]["mean"]}.items():
-        difference, low, high = (100 * pair[key] for key in ("difference", "low", "high"))
-        lines.append(f"{name:8}{difference:+6.2f}  [{low:+.2f}, {high:+.2f}]")
+    lines.append("differences in points of accuracy, with 95 % intervals (paired)")
+    for pair, paired in record["paired"].items():
+        for name, values in {**paired["by_seed"], "mean": paired["mean"]}.items():
+            difference, low, high = (100 * values[key] for key in ("difference", "low", "high"))
+            lines.append(f"{pair:14}{name:>5}{difference:+8.2f}  [{low:+.2f}, {high:+.2f}]")
     return "\n".join(lines)
 
 
@@ -159,14 +234,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not 2 <= options.held_out <= HELD_OUT:
         parser.error(f"--held-out {options.held_out}: there are {HELD_OUT} held-out sentences, and a pair is the least")
     refuse_existing(options.output)
-    configs = [
-        TrainConfig(method=method, seed=seed, steps=options.steps)
+    runs = [
+        kept_run(method, config_of(method, seed, options.steps), options.held_out)
         for seed in sorted(set(options.seeds))
         for method in METHODS
     ]
-    runs = [kept_run(config, options.held_out) for config in configs]
-    common = {name: value for name, value in asdict(configs[0]).items() if name not in ("method", "quant_type", "seed")}
-    record = {**provenance(), "model": model_name(), "config": common, "runs": runs, "paired": compare(runs)}
+    apart = ("method", "quant_type", "seed", "learning_rate")
+    common = {name: value for name, value in asdict(TrainConfig(steps=options.steps)).items() if name not in apart}
+    paired = {f"{a} - {b}": compare(runs, a, b) for a, b in PAIRS}
+    record = {**provenance(), "model": model_name(), "config": common, "runs": runs, "paired": paired}
     write_record(options.output, record)
     print(table(record))
 

@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from compare_methods import model_name, paired_difference
+from compare_methods import model_name, paired_difference, train_every_weight
 from machine import GIB, ROOT, describe_machine, provenance, refuse_existing, versions, write_record
 from peft import LoraConfig, get_peft_model
 
-from lorakit.data import HELD_OUT, Row, collate, encode, length_buckets, split_reviews, step_rows
+from lorakit.data import HELD_OUT, split_reviews
 from lorakit.errors import LorakitError
-from lorakit.finetune import TrainConfig, completion_loss, evaluate, finetune
+from lorakit.finetune import TrainConfig, evaluate, finetune
 from lorakit.finetune.adapters import peft_config
-from lorakit.finetune.loop import learning_rate_at
 from lorakit.finetune.machine import measured_peak, write_whole
 from lorakit.models import load_model
 
@@ -87,7 +86,7 @@ def run(setting: Setting, held_out: int) -> dict:
     with measured_peak(model.device) as peak:
         if setting.full:
             trained = model.num_parameters()
-            losses = train_every_weight(config, model, tokenizer, train)
+            losses = [step.loss for step in train_every_weight(config, model, tokenizer, train)]
         else:
             torch.manual_seed(config.seed)
             chosen = LoraConfig(**{**peft_config(config).to_dict(), "peft_type": None, **setting.variant})
@@ -106,26 +105,6 @@ def run(setting: Setting, held_out: int) -> dict:
         "right": "".join("01"[word == row["completion"]] for word, row in verdicts),
         "losses": [round(loss, 4) for loss in losses],
     }
-
-
-def train_every_weight(config: TrainConfig, model, tokenizer, rows: Sequence[Row]) -> list[float]:
-    """The steps of `lorakit.finetune`, with every weight of the model trained; returns the losses."""
-    model.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
-    losses = []
-    for index, step in enumerate(step_rows(encode(rows, tokenizer), config.rows_per_step, config.steps, config.seed)):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(index, config)
-        tokens, loss = sum(len(row.completion) for row in step), 0.0
-        for micro_batch in length_buckets(step, config.micro_batch_size):
-            part = completion_loss(model, collate(micro_batch, tokenizer.pad_token_id)) / tokens
-            part.backward()
-            loss += part.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(loss)
-    return losses
 
 
 def kept_run(name: str, setting: Setting, held_out: int) -> dict:
