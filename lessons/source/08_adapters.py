@@ -5,7 +5,7 @@
 # its base, keep several on one base and serve them in one batch, add two up, turn one up and down, and measure what
 # the model has lost elsewhere.**
 #
-# *About 45 minutes, of which the machine needs 4 on a laptop with two cores. Needs lesson 00, and lesson 06 or 07 for
+# *About 45 minutes, of which the machine needs 4 to 5 on a laptop with two cores. Needs lesson 00, and lesson 06 or 07 for
 # what LoRA is. Numbers in the text are the default model's: on another, trust the cells.*
 #
 # You will be able to
@@ -33,6 +33,7 @@ from widgets import show_adapter_size
 show_adapter_size(AutoConfig.from_pretrained(find_model()))
 
 # %% [markdown]
+# At rank 8 an adapter beside `q_proj` has 8 × (576 + 576) = 9,216 weights, beside `down_proj` 8 × (1,536 + 576) = 16,896.
 # Every block gets its own A and B, and no two are the same. The norms and the table of embeddings get none: the norms
 # have 576 numbers each, too few to be worth it, and the table is used by token, not multiplied. (`lm_head` is a
 # linear layer, and could have one; here it shares its weights with that table, so it is left alone.)
@@ -54,7 +55,7 @@ for name, targets in choices.items():
     print(f"{name:13}{n:>10,} weights   trained with AdamW: {16 * n / 2**20:5.1f} MiB")
 
 # %% [markdown]
-# (16 bytes a weight: the weight, its gradient, and AdamW's two numbers, 4 bytes each.) What does the choice change?
+# (16 bytes a weight: the weight, its gradient, and AdamW's two numbers, 4 bytes each. Activations come on top.) What does the choice change?
 #
 # - **q and v**, the choice of the paper (Hu et al., 2021, section 7.1): what a token looks for, and what it hands on
 #   when it is found.
@@ -69,8 +70,9 @@ for name, targets in choices.items():
 # %% [markdown]
 # ## A first adapter
 #
-# A short fine-tune on the reviews, as in lesson 07 but with 20 steps, and two rows at once to spare memory (about a
-# minute). `finetune` writes it into a
+# A short fine-tune on the reviews, as in lesson 07 but with 20 steps, and with checkpointing, which spares memory and
+# takes longer (lesson 10 says how). It needs about a minute. `base_fingerprint` is lesson 07's hash over the base's
+# weights, for later. `finetune` writes it into a
 # fresh folder. **Predict:** how many bytes will that folder have?
 
 # %%
@@ -84,7 +86,7 @@ base, tokenizer = load_model()
 sealed = base_fingerprint(base)
 train, held_out = split_reviews()
 sentences = held_out[:100]
-config = TrainConfig(steps=20, micro_batch_size=2, gradient_accumulation_steps=4)
+config = TrainConfig(steps=20, gradient_checkpointing=True)
 run = finetune(config, base, tokenizer, train=train, held_out=sentences, output_dir=home / "reviews")
 print(f"before: {run.before}\nafter:  {run.after}")
 
@@ -112,8 +114,9 @@ with safe_open(home / "reviews" / "adapter_model.safetensors", "pt") as file:
         print(name, file.get_slice(name).get_shape())
 
 # %% [markdown]
-# An adapter does not hold its base, and not even a hash of it: the name of a folder or of a hub's repository, no
-# more. Put on another base of the same shape it loads without a word, and means nothing. Write down which base you
+# An adapter does not hold its base. It names a folder or a hub's repository (what stands behind the name here is the
+# suffix of our cache's folder), and nothing checks the weights: put on another base of the same shape it loads without a
+# word, and may mean nothing. Write down which base you
 # trained on. And there is no scale in the weights: alpha / r comes from the config, so both files belong together.
 #
 # The names are a standard of peft's, and ours are the same, so either loads what the other has saved. **Predict** the
@@ -127,7 +130,8 @@ model = run.model.eval()
 ids = tokenizer("Review: A waste of two good hours.\nSentiment:", return_tensors="pt").input_ids.to(model.device)
 with torch.no_grad():
     by_peft = model(ids).logits
-ours = apply_lora(model.unload(), settings["r"], settings["lora_alpha"], settings["target_modules"])
+bare = model.unload()  # the base, with peft's layers taken out again
+ours = apply_lora(bare, settings["r"], settings["lora_alpha"], settings["target_modules"])
 stored = load_file(home / "reviews" / "adapter_model.safetensors")
 with torch.no_grad():
     for name, weight in lora_state_dict(ours).items():
@@ -135,10 +139,13 @@ with torch.no_grad():
     print("largest difference:", (ours(ids).logits - by_peft).abs().max().item())
 
 # %% [markdown]
+# Nothing, or next to nothing: the same numbers go through the same products.
+
+# %% [markdown]
 # ## Merging
 #
 # An adapter costs time whenever the model runs: two thin products more in each layer that has one. Once trained, it
-# need not: W' is a matrix of W's own shape.
+# need not: W' = W + (alpha / r) B A is a matrix of W's own shape.
 
 # %% [markdown]
 # ### Exercise 8.1 · merge
@@ -191,8 +198,8 @@ print(f"largest difference {(merged - apart).abs().max().item():.1e}")
 print(f"{apart_ms:.1f} ms with the adapter beside W, {merged_ms:.1f} ms merged")
 
 # %% [markdown]
-# A merged model is as fast as its base, and needs no peft to run: `model.merge_and_unload().save_pretrained(…)` makes
-# an ordinary model of it. What it loses: it is 540 MB large and no longer 1.9, and cannot be switched off. Can it at
+# A merged model has its base's layers again, and needs no peft to run: `model.merge_and_unload().save_pretrained(…)`
+# makes an ordinary model of it. What it loses: it is 540 MB large in float32 and no longer 1.9, and cannot be switched off. Can it at
 # least be taken apart again?
 
 # %%
@@ -214,8 +221,8 @@ f"{moved:,} of {W.numel():,} numbers are not what they were"
 # It leaves rounding behind: nearly nothing, and yet no longer the same model, bit for bit. A server that merges and
 # unmerges all day long should keep a copy, or load the base afresh now and then.
 #
-# In 16 bits the same rounding is no trifle. bf16 has 8 significant bits, so a number near 1 cannot move by less than
-# 1/256. **Predict:** which share of W's numbers stays exactly what it was when ΔW is added in bf16?
+# In 16 bits the same rounding is no trifle. Neighbouring numbers in bf16 lie 0.4 to 0.8 % apart, and a change of less than
+# half of that is rounded away. **Predict:** which share of W's numbers stays exactly what it was when ΔW is added in bf16?
 
 # %%
 W16 = W.to(torch.bfloat16)
@@ -225,8 +232,8 @@ stuck = (merged16 == W16).float().mean().item()
 f"{stuck:.0%} of the numbers do not move; the change that arrives is off by {(arrived - delta).norm() / delta.norm():.0%}"
 
 # %% [markdown]
-# The errors of the many numbers fall to both sides, and largely cancel in the sums that follow. But a 16-bit merge is
-# an approximation. Beside the base, A and B keep all their digits. Into a base of 4 bits it is worse: lesson 10.
+# So a 16-bit merge is an approximation, and the worse the smaller the change is beside W: judge the merged model before
+# you serve it. Beside the base, A and B keep all their digits. Into a base of 4 bits it is worse: lesson 10.
 
 # %% [markdown]
 # ## Rows of your own
@@ -261,11 +268,13 @@ del run, model, ours, base, layer, W  # two models at once are too many for a sm
 release_memory()
 
 # %% [markdown]
-# The rows are few, so they are their own test.
+# A fresh base, and another seed, so that A starts elsewhere:
 
 # %%
+from dataclasses import replace
+
 base = load_model()[0]
-run = finetune(config, base, tokenizer, train=mine, held_out=mine, output_dir=home / "mine")
+run = finetune(replace(config, seed=1), base, tokenizer, train=mine, held_out=mine, output_dir=home / "mine")
 f"loss from {run.losses[0]:.2f} to {run.losses[-1]:.2f} nats a token"
 
 # %% [markdown]
@@ -285,7 +294,7 @@ q_proj = model.base_model.model.model.layers[0].self_attn.q_proj
 {name: tuple(A.weight.shape) for name, A in q_proj.lora_A.items()}, model.active_adapter
 
 # %% [markdown]
-# 1.8 MB against 540. Now the same two prompts under each adapter, and under none. `set_adapter` switches, and
+# 1.9 MB against 540. Now the same two prompts under each adapter, and under none. `set_adapter` switches, and
 # `disable_adapter` is the base.
 
 
@@ -309,13 +318,15 @@ for name in ("reviews", "mine"):
 # The base knows neither task: it writes " Negative" with a capital letter, and rambles on. With `reviews` the verdict
 # is spelled as the reviews had it; what follows it was never trained, since a verdict is one token. With `mine`
 # everything is in the voice of your rows, on questions that are in none of them, and the review too. A voice is
-# quickly learned from eight rows. Knowledge is not: what the model says in that voice is no truer than before.
+# quickly learned from eight rows. Knowledge is not: read what it
+# says in that voice beside what the base said.
 
 # %% [markdown]
 # ### One batch, several adapters
 #
 # A server has requests from many users, each with an adapter of their own, and would like to send them through the
-# base together: a batch of 8 takes hardly longer than one request, since W is read once for all of them. It can: W's
+# base together: on a GPU, a batch of 8 takes hardly longer for the next token than one request, since
+# W is read once for all of them. It can: W's
 # part is the same for all, and A and B differ by request. peft takes a name for each row, `"__base__"` for none.
 
 # %%
@@ -330,23 +341,26 @@ written(prompts, adapter_names=wishes)
 batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
 with torch.no_grad():
     mixed = model(**batch, adapter_names=wishes).logits[:, -1]
-    for i, name in enumerate(wishes):
+    for prompt, name, together in zip(prompts, wishes, mixed, strict=True):
+        one = tokenizer(prompt, return_tensors="pt").to(model.device)
         if name == "__base__":
             with model.disable_adapter():
-                alone = model(**batch).logits[i, -1]
+                alone = model(**one).logits[0, -1]
         else:
             model.set_adapter(name)
-            alone = model(**batch).logits[i, -1]
-        print(f"{name:9} largest difference {(mixed[i] - alone).abs().max().item():.1e}")
+            alone = model(**one).logits[0, -1]
+        print(f"{name:9} largest difference {(together - alone).abs().max().item():.1e}")
 
 # %% [markdown]
-# To the last bit, or off by rounding: a product of more rows at once may add its terms up in another order. Each
-# request went through W with all the others, and through A and B with its own kind. Write it yourself:
+# Off by rounding at most: a product of more rows, or of padded ones, may add its terms up in another order. Each request
+# went through W with all the others, and through A and B with its own kind. Now write it yourself.
+
+# %% [markdown]
 # ### Exercise 8.2 · one batch, several adapters
 #
 # *Medium, 10 minutes.* `x` has shape `(B, T, in_features)`: B requests in one batch. `adapters` is a dict from a name
 # to `(A, B, scaling)`, where scaling is alpha / r, and `names` lists for each request which adapter it wants, or None
-# for the plain layer `W`. Return the layer's output, `(B, T, out_features)`.
+# for the plain layer `W` (peft writes `"__base__"`). Return the layer's output, `(B, T, out_features)`.
 
 
 # %% exercise="8.2" points=3
@@ -427,11 +441,25 @@ for way in ways:
 # %% [markdown]
 # - `cat` is the sum: multiply the stacked matrices out, and each B meets its own A only. It costs the sum of the
 #   ranks.
-# - `svd` takes the best matrix of rank 8 (lesson 06), so a small rest is missing.
-# - `linear` is no sum. (B₁ + B₂)(A₁ + A₂) has two products more, B₁A₂ and B₂A₁, which nobody trained. It is off by
-#   most of what it should be. peft's documentation calls it a very rough approximation, and it is worth knowing that
-#   several tools offer it as "merging adapters", and that an average of adapters, A by A and B by B, is the same
-#   thing.
+# - `svd` takes the best matrix of rank 8 (lesson 06), so the rest is missing.
+# - `linear` is no sum. (B₁ + B₂)(A₁ + A₂) has two products more, B₁A₂ and B₂A₁, which nobody trained. (With weights, each
+#   side gets their square root.) peft's documentation calls it a very rough approximation. An average of adapters, A by
+#   A and B by B, has the same fault.
+#
+# How rough, depends on something that should not matter at all. Any change can be written with other A's and B's: turn A
+# by a rotation R and B back by it, and B A is what it was. **Predict** what `linear` makes of that, in one layer.
+
+# %%
+A, B = ([side[name].weight.detach() for name in pair] for side in (layers[0].lora_A, layers[0].lora_B))
+R = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)))[0]
+wanted = B[0] @ A[0] + B[1] @ A[1]
+for name, A2, B2 in (("as trained", A[1], B[1]), ("turned", R @ A[1], B[1] @ R.T)):
+    change, summed = B2 @ A2, (B[0] + B2) @ (A[0] + A2)
+    moved, off = (change - B[1] @ A[1]).norm() / change.norm(), (summed - wanted).norm() / wanted.norm()
+    print(f"{name:10} the change itself differs by {moved:.1e}, linear is off the sum by {off:.2f}")
+
+# %% [markdown]
+# The same two changes, and another result: what `linear` gives is not even a function of the changes that it combines.
 #
 # Is the right sum of the changes also the sum of what they can do? **Predict**, then read.
 
@@ -453,8 +481,9 @@ model.set_adapter("softer")
 written(prompts)
 
 # %% [markdown]
-# At seven tenths of each, the review begins with its verdict, and the questions have their voice back. The weights of a
-# sum are to be found by trying, as alpha is; nothing says that 1 and 1 is right.
+# At seven tenths of each, the review begins with its verdict, and two of the three questions have their voice; the third
+# has neither. The weights of a sum are to be found by trying, as alpha is. Nothing says that 1 and 1 is right, nor that any
+# pair is.
 
 # %% [markdown]
 # ## An adapter with a dial
@@ -483,7 +512,7 @@ show_adapter_dial(model, tokenizer, text=asked_anew[1])
 # to do with either adapter. The archive of the reviews has sentences of newspaper editorials too. How well does each
 # model predict plain text: −ln p of each next token, in nats, on 60 sentences? And, since it is the same sentences
 # each time, how much more than the base, with an interval? **Predict** which adapter costs more, the one with 160
-# reviews or the one with your eight rows. (About 20 seconds.)
+# reviews or the one with your eight rows. (About a minute.)
 
 # %%
 from lorakit.data import load_news
@@ -518,8 +547,9 @@ for name, dial in (("reviews", 1), ("mine", 0.5), ("mine", 1), ("mine", 2)):
 # %% [markdown]
 # Both have lost something. The adapter that was trained on 160 different reviews costs little; the one that went over
 # eight rows twenty times costs several times as much, and dialled up it gets worse still. Half of it costs a small
-# part only. More rows, fewer passes, a smaller learning rate or a smaller dial: all of these make a model forget less, and
-# a sentence of plain text, measured before and after, tells how much. (That LoRA forgets less than full fine-tuning
+# part only. More rows, fewer passes or a smaller learning rate usually make a model forget less;
+# only the dial was measured here, and the two adapters differ in more than one way. Plain text, measured before and
+# after, tells how much. (That LoRA forgets less than full fine-tuning
 # does was found on much larger runs by Biderman et al., 2024; it is not measured here.)
 #
 # One thing is never lost: the base. **Predict** what the seal says, after all this training, loading, adding and

@@ -565,8 +565,8 @@ for run in record["runs"]:
     )
 
 # %% [markdown]
-# (With seed 0, LoRA and QLoRA are the runs that you made; the accuracies differ because all 1,000 are judged. A step's
-# time is the median of the 40.) And the differences in points of accuracy, seed by seed and over all of them:
+# (With seed 0 these are the runs that you made, on the machine that is named; the accuracies differ because all 1,000 are
+# judged.) And the differences in points of accuracy, seed by seed and over all of them:
 
 # %%
 for pair, paired in record["paired"].items():
