@@ -501,8 +501,8 @@ show_adapter_dial(model, tokenizer, text=asked_anew[1])
 
 # %% [markdown]
 # The base would end its answer before it began. From 0.3 on the first token of "Aye" leads, and from 0.6 on it leaves
-# little to all others: the logits move evenly, and softmax makes nearly a switch of it. Beyond 1.5 it falls again. What
-# lies beyond 1 nobody has trained; it can be more of the same, or something else. The divergence in the results says
+# little to all others: the logits move evenly, and softmax makes nearly a switch of it. Beyond 1.5 it slowly falls
+# again. What lies beyond 1 nobody has trained: it can be more of the same, or something else. The divergence in the results says
 # how far all probabilities together are from the base's.
 
 # %% [markdown]
