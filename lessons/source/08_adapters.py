@@ -264,7 +264,7 @@ asked_anew = [f"Question: {each}\nAnswer:" for each in asked_anew]
 # %%
 from lorakit.housekeeping import release_memory
 
-del run, model, ours, base, layer, W  # two models at once are too many for a small machine
+del run, model, bare, ours, base, layer, W  # two models at once are too many for a small machine
 release_memory()
 
 # %% [markdown]
