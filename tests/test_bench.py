@@ -107,7 +107,8 @@ def runs(monkeypatch, tmp_path):
     """The runs that are asked for, without their training; the first call of the fourth one is cut off."""
     asked = []
 
-    def run_apart(method, config, held_out):
+    def run_apart(work, method, config, held_out):
+        assert work is compare_methods.run
         asked.append((method, config.seed, config.steps, held_out))
         if len(asked) == 4:
             raise KeyboardInterrupt

@@ -10,21 +10,17 @@ it, delete that folder.
 """
 
 import argparse
-import hashlib
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, median, stdev
 
 import torch
-from machine import GIB, ROOT, describe_machine, provenance, refuse_existing, versions, write_record
+from machine import GIB, ROOT, kept_run, model_name, provenance, refuse_existing, run_apart, write_record
 
 from lorakit.data import HELD_OUT, Row, collate, encode, length_buckets, split_reviews, step_rows
 from lorakit.errors import LorakitError
@@ -38,8 +34,8 @@ from lorakit.finetune import (
     finetune,
     learning_rate_at,
 )
-from lorakit.finetune.machine import measured_peak, write_whole
-from lorakit.models import DEFAULT_MODEL, load_model
+from lorakit.finetune.machine import measured_peak
+from lorakit.models import load_model
 
 KEPT = ROOT / "runs" / "compare"
 METHODS = ("lora", "qlora", "full")
@@ -80,12 +76,13 @@ def compare(runs: Sequence[dict], a: str, b: str) -> dict:
     mean = mean_and_interval([fmean(one - other for one, other in sentence) for sentence in sentences])
     spread = stdev(difference for difference, _, _ in by_seed.values()) if len(seeds) > 1 else None
     return {
-        "by_seed": {seed: _rounded(values) for seed, values in by_seed.items()},
-        "mean": {**_rounded(mean), "sd_of_seeds": spread if spread is None else round(spread, 5)},
+        "by_seed": {seed: rounded(values) for seed, values in by_seed.items()},
+        "mean": {**rounded(mean), "sd_of_seeds": spread if spread is None else round(spread, 5)},
     }
 
 
-def _rounded(values: tuple[float, float, float]) -> dict:
+def rounded(values: tuple[float, float, float]) -> dict[str, float]:
+    """A difference and its interval as a record keeps them."""
     return dict(zip(("difference", "low", "high"), (round(value, 5) for value in values), strict=True))
 
 
@@ -175,30 +172,6 @@ def _figures(evaluation: Evaluation) -> dict:
     return {name: round(getattr(evaluation, name), 4) for name in names}
 
 
-def run_apart(method: str, config: TrainConfig, held_out: int) -> dict:
-    """`run` in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(run, method, config, held_out).result()
-
-
-def kept_run(method: str, config: TrainConfig, held_out: int) -> dict:
-    """The run from the folder of kept ones, done first where it is not there."""
-    settings = [method, asdict(config), held_out, model_name(), describe_machine(), versions()]
-    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
-    path = KEPT / f"{method}-seed{config.seed}-{digest}.json"
-    if not path.exists():
-        print(f"{method}, seed {config.seed}", flush=True)
-        result = run_apart(method, config, held_out)
-        KEPT.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda temporary: temporary.write_text(json.dumps(result)))
-    return json.loads(path.read_text())
-
-
-def model_name() -> str:
-    """The model that load_model() takes."""
-    return os.environ.get("LORAKIT_MODEL") or DEFAULT_MODEL
-
-
 # --- 4. The record ---
 
 
@@ -234,11 +207,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not 2 <= options.held_out <= HELD_OUT:
         parser.error(f"--held-out {options.held_out}: there are {HELD_OUT} held-out sentences, and a pair is the least")
     refuse_existing(options.output)
-    runs = [
-        kept_run(method, config_of(method, seed, options.steps), options.held_out)
-        for seed in sorted(set(options.seeds))
-        for method in METHODS
-    ]
+    runs = []
+    for seed in sorted(set(options.seeds)):
+        for method in METHODS:
+            asked = (method, config_of(method, seed, options.steps), options.held_out)
+            settings = [asdict(asked[1]), options.held_out]
+            runs.append(kept_run(KEPT, f"{method}, seed {seed}", settings, partial(run_apart, run, *asked)))
     apart = ("method", "quant_type", "seed", "learning_rate")
     common = {name: value for name, value in asdict(TrainConfig(steps=options.steps)).items() if name not in apart}
     paired = {f"{a} - {b}": compare(runs, a, b) for a, b in PAIRS}

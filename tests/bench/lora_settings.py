@@ -8,25 +8,22 @@ recorded, so the machine may do other work meanwhile.
 """
 
 import argparse
-import hashlib
-import json
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from compare_methods import model_name, paired_difference, train_every_weight
-from machine import GIB, ROOT, describe_machine, provenance, refuse_existing, versions, write_record
+from compare_methods import paired_difference, rounded, train_every_weight
+from machine import GIB, ROOT, kept_run, model_name, provenance, refuse_existing, run_apart, write_record
 from peft import LoraConfig, get_peft_model
 
 from lorakit.data import HELD_OUT, split_reviews
 from lorakit.errors import LorakitError
 from lorakit.finetune import TrainConfig, evaluate, finetune
 from lorakit.finetune.adapters import peft_config
-from lorakit.finetune.machine import measured_peak, write_whole
+from lorakit.finetune.machine import measured_peak
 from lorakit.models import load_model
 
 KEPT = ROOT / "runs" / "settings"
@@ -107,26 +104,11 @@ def run(setting: Setting, held_out: int) -> dict:
     }
 
 
-def kept_run(name: str, setting: Setting, held_out: int) -> dict:
-    """The run from the folder of kept ones, done first, in a fresh process, where it is not there."""
-    settings = [asdict(setting), held_out, model_name(), describe_machine(), versions()]
-    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-    path = KEPT / f"{digest}.json"
-    if not path.exists():
-        print(name, flush=True)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            result = process.submit(run, setting, held_out).result()
-        KEPT.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda temporary: temporary.write_text(json.dumps(result)))
-    return json.loads(path.read_text())
-
-
 def with_pairs(runs: dict[str, dict]) -> dict[str, dict]:
     """Each run with its accuracy minus that of the first, on the same sentences, and the 95 % interval of that."""
     first, *_ = ([mark == "1" for mark in one["right"]] for one in runs.values())
     for one in runs.values():
-        difference, low, high = paired_difference([mark == "1" for mark in one["right"]], first)
-        one["minus_first"] = {"difference": round(difference, 5), "low": round(low, 5), "high": round(high, 5)}
+        one["minus_first"] = rounded(paired_difference([mark == "1" for mark in one["right"]], first))
     return runs
 
 
@@ -160,7 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.only:
         given = SETTINGS[name]
         config = TrainConfig(**asdict(given.config) | {"seed": options.seed, "steps": options.steps})
-        runs[name] = kept_run(name, Setting(config, given.variant, given.full), options.held_out)
+        setting = Setting(config, given.variant, given.full)
+        work = partial(run_apart, run, setting, options.held_out)
+        runs[name] = kept_run(KEPT, name, [asdict(setting), options.held_out], work)
     record = {**provenance(), "model": model_name(), "seed": options.seed, "runs": with_pairs(runs)}
     write_record(options.output, record)
     print(table(record))

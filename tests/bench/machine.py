@@ -1,20 +1,25 @@
-"""What the benches share: where a measurement was made, and a record of it that is never lost to a second run."""
+"""What the benches share: where a measurement was made, runs that are kept, and a record that is never overwritten."""
 
+import hashlib
 import json
 import os
 import platform
 import shlex
 import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
 from lorakit.errors import LorakitError
 from lorakit.finetune.machine import write_whole
-from lorakit.models import pick_device
+from lorakit.models import DEFAULT_MODEL, pick_device
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "tests" / "bench" / "records"
@@ -65,6 +70,29 @@ def versions(*packages: str) -> dict[str, str]:
     """Versions of Python and of the libraries that a fine-tune rests on, and of `packages`."""
     names = ("torch", "transformers", "peft", "bitsandbytes", *packages)
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def model_name() -> str:
+    """The model that load_model() takes."""
+    return os.environ.get("LORAKIT_MODEL") or DEFAULT_MODEL
+
+
+def run_apart(work: Callable[..., dict], *arguments: Any) -> dict:
+    """What `work` gives in a fresh process, whose peak memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(work, *arguments).result()
+
+
+def kept_run(folder: Path, name: str, settings: list, work: Callable[[], dict]) -> dict:
+    """A run from a folder of kept ones, done first where it is not there for these settings, machine and versions."""
+    told = json.dumps([name, settings, model_name(), describe_machine(), versions()])
+    path = folder / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.json"
+    if not path.exists():
+        print(name, flush=True)
+        result = work()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda temporary: temporary.write_text(json.dumps(result)))
+    return json.loads(path.read_text())
 
 
 def refuse_existing(path: Path) -> None:

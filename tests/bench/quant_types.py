@@ -8,22 +8,20 @@ command goes on where it was stopped. No time is recorded, so the machine may do
 """
 
 import argparse
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from compare_methods import mean_and_interval, model_name, paired_difference
-from machine import ROOT, describe_machine, provenance, refuse_existing, versions, write_record
+from compare_methods import mean_and_interval, paired_difference, rounded
+from machine import ROOT, kept_run, model_name, provenance, refuse_existing, write_record
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorakit.data import HELD_OUT, load_news, split_reviews
 from lorakit.errors import LorakitError
 from lorakit.finetune import evaluate
-from lorakit.finetune.machine import write_whole
 from lorakit.models import compute_dtype, linear_shapes, load_model
 from lorakit.quantization import quantize
 
@@ -114,19 +112,6 @@ def run(variant: Variant, held_out: int, news: int) -> dict:
     }
 
 
-def kept_run(name: str, variant: Variant, held_out: int, news: int) -> dict:
-    """The run from the folder of kept ones, done first where it is not there."""
-    settings = [asdict(variant), held_out, news, model_name(), describe_machine(), versions()]
-    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-    path = KEPT / f"{digest}.json"
-    if not path.exists():
-        print(name, flush=True)
-        result = run(variant, held_out, news)
-        KEPT.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda temporary: temporary.write_text(json.dumps(result)))
-    return json.loads(path.read_text())
-
-
 def with_pairs(runs: dict[str, dict]) -> dict[str, dict]:
     """Each run with its loss on news, and accuracy and that loss minus those of the first, with 95 % intervals.
 
@@ -138,17 +123,13 @@ def with_pairs(runs: dict[str, dict]) -> dict[str, dict]:
         tokens = sum(count for _, count in one["nats"])
         share = len(nats) / tokens  # makes of a sentence's nats its part in the mean over tokens
         more = [share * (total - before) for (total, _), before in zip(one["nats"], nats, strict=True)]
-        one["reviews"]["minus_first"] = _rounded(paired_difference([mark == "1" for mark in one["right"]], right))
+        one["reviews"]["minus_first"] = rounded(paired_difference([mark == "1" for mark in one["right"]], right))
         loss = sum(total for total, _ in one["nats"]) / tokens
         one["news"] = {"loss": round(loss, 4), "n": len(nats), "tokens": tokens}
-        one["news"]["minus_first"] = _rounded(mean_and_interval(more))
+        one["news"]["minus_first"] = rounded(mean_and_interval(more))
     for one in runs.values():
         del one["nats"]
     return runs
-
-
-def _rounded(values: tuple[float, float, float]) -> dict[str, float]:
-    return dict(zip(("difference", "low", "high"), (round(value, 5) for value in values), strict=True))
 
 
 def table(record: dict) -> str:
@@ -180,7 +161,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.news < 2:
         parser.error(f"--news {options.news}: two sentences are the least that has an interval")
     refuse_existing(options.output)
-    runs = {name: kept_run(name, VARIANTS[name], options.held_out, options.news) for name in options.only}
+    runs = {}
+    for name in options.only:
+        asked = (VARIANTS[name], options.held_out, options.news)
+        runs[name] = kept_run(KEPT, name, [asdict(asked[0]), *asked[1:]], partial(run, *asked))
     write_record(options.output, record := {**provenance(), "model": model_name(), "runs": with_pairs(runs)})
     print(table(record))
 
