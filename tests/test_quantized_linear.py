@@ -12,7 +12,7 @@ from torch import nn
 from lorakit import LorakitError
 from lorakit.lora import LoRALinear, apply_lora, lora_layers, lora_state_dict
 from lorakit.models import load_model
-from lorakit.quantization import QuantizedLinear, QuantizedTensor, layer_bytes
+from lorakit.quantization import QuantizedLinear, QuantizedTensor, layer_bytes, quantize_linears
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -77,18 +77,9 @@ def test_under_autocast_it_multiplies_in_bf16():
     torch.testing.assert_close(y.float(), theirs(x))
 
 
-def quantize_linear_layers(model):
-    """Every linear layer but `lm_head` as codes, as load_model has bitsandbytes do it."""
-    for name, layer in list(model.named_modules()):
-        if type(layer) is nn.Linear and name != "lm_head":
-            parent, _, last = name.rpartition(".")
-            setattr(model.get_submodule(parent), last, QuantizedLinear(layer, "nf4", 64, double_quant=True))
-    return model
-
-
 def test_lora_on_it_is_peft_on_linear4bit(tiny_folder):
     torch.manual_seed(1)
-    ours = apply_lora(quantize_linear_layers(load_model(tiny_folder, device="cpu")[0]), 4, 8, ALL)
+    ours = apply_lora(quantize_linears(load_model(tiny_folder, device="cpu")[0], double_quant=True), 4, 8, ALL)
     base = load_model(tiny_folder, quant_type="nf4", device="cpu")[0]
     for layer in base.modules():
         if isinstance(layer, Linear4bit):

@@ -484,7 +484,7 @@ from lorakit.finetune import evaluate
 from lorakit.quantization import QuantizedLinear
 
 
-def quantize_model(model, quant_type):
+def quantize_linears(model, quant_type):
     """Every linear layer but lm_head becomes codes, in place."""
     for name in linear_shapes(model):
         parent, _, last = name.rpartition(".")
@@ -494,7 +494,7 @@ def quantize_model(model, quant_type):
 
 
 # %% [markdown]
-# A fresh model each time. (About 45 seconds.)
+# This is `lorakit.quantization.quantize_linears`. Now a fresh model each time. (About 45 seconds.)
 
 # %%
 reviews = split_reviews()[1][:100]
@@ -503,7 +503,7 @@ print("none:", evaluate(model, tokenizer, reviews))
 for quant_type in ("int8", "nf4", "fp4", "int4"):
     del model  # two at once are too many for a small machine
     _ = gc.collect()
-    model = quantize_model(load_model()[0], quant_type)
+    model = quantize_linears(load_model()[0], quant_type)
     print(f"{quant_type}:", evaluate(model, tokenizer, reviews))
 
 # %% [markdown]

@@ -121,7 +121,8 @@ config
 # %%
 from collections import Counter
 
-base, tokenizer = load_model(quant_type=config.quant_type, double_quant=config.double_quant)
+four_bits = {"quant_type": config.quant_type, "double_quant": config.double_quant}
+base, tokenizer = load_model(**four_bits)
 tensors, stored = Counter(), Counter()
 for weight in base.parameters():
     tensors[str(weight.dtype)] += 1
@@ -280,22 +281,10 @@ check_qlora_forward(qlora_forward)
 # adapters with lesson 06's `apply_lora`. No bitsandbytes and no peft is in it. (Quantising takes some 5 seconds.)
 
 # %%
-from torch import nn
-
 from lorakit.lora import apply_lora
+from lorakit.quantization import quantize_linears
 
-
-def quantise_linears(model):
-    """Keep every linear layer but the output head in 4 bits, in place."""
-    for name, linear in list(model.named_modules()):
-        if isinstance(linear, nn.Linear) and linear is not model.get_output_embeddings():
-            parent, _, last = name.rpartition(".")
-            quantised = QuantizedLinear(linear, config.quant_type, double_quant=config.double_quant)
-            setattr(model.get_submodule(parent), last, quantised)
-    return model
-
-
-ours = quantise_linears(load_model(dtype=torch.float32, device="cpu")[0])
+ours = quantize_linears(load_model(dtype=torch.float32, device="cpu")[0], **four_bits)
 ours = apply_lora(ours, config.r, config.lora_alpha, config.target_modules)
 f"{sum(buffer.nbytes for name, buffer in ours.named_buffers() if 'layers' in name):,} bytes of codes and scales"
 
@@ -338,7 +327,7 @@ def compute_in_float32(model):
 
 del ours, output, layer
 release_memory()
-theirs, _ = load_model(quant_type=config.quant_type, double_quant=config.double_quant, device="cpu")
+theirs, _ = load_model(**four_bits, device="cpu")
 lora = LoraConfig(r=config.r, lora_alpha=config.lora_alpha, target_modules=list(config.target_modules))
 theirs = get_peft_model(compute_in_float32(theirs), lora)
 _ = set_peft_model_state_dict(theirs, adapter)
@@ -370,7 +359,7 @@ release_memory()
 # would be trained if nobody did?
 
 # %%
-half, _ = load_model(quant_type=config.quant_type, double_quant=config.double_quant, dtype=torch.bfloat16)
+half, _ = load_model(**four_bits, dtype=torch.bfloat16)
 to_train = [name for name, weight in half.named_parameters() if weight.requires_grad]
 print(len(to_train), "tensors:", ", ".join(to_train[:3]), "…")
 for weight in half.parameters():
@@ -419,7 +408,7 @@ f"checkpointing {half.is_gradient_checkpointing}, what enters the first block wa
 by_hand = [(weight.dtype, weight.requires_grad) for weight in half.parameters()]
 del half, weight
 release_memory()
-half, _ = load_model(quant_type=config.quant_type, double_quant=config.double_quant, dtype=torch.bfloat16)
+half, _ = load_model(**four_bits, dtype=torch.bfloat16)
 half = prepare_model_for_kbit_training(half)
 same = by_hand == [(weight.dtype, weight.requires_grad) for weight in half.parameters()]
 apart = (logits_of(half) - lifted).abs().max().item()
@@ -487,6 +476,7 @@ sealed
 # %%
 from widgets import show_training
 
+release_memory()
 history = show_training(config, model, tokenizer, train=train, held_out=held_out[:400])
 print(f"before: {history.before}\nafter:  {history.after}")
 
@@ -703,7 +693,7 @@ report("base before quantising", next_logits(merged))
 # than the line above?
 
 # %%
-report("merged before, then 4-bit", next_logits(quantise_linears(merged)))
+report("merged before, then 4-bit", next_logits(quantize_linears(merged, **four_bits)))
 
 # %% [markdown]
 # It comes closer. Where no adapter was, the rounding makes the very codes that were trained on. Now the dequantised
@@ -712,8 +702,7 @@ report("merged before, then 4-bit", next_logits(quantise_linears(merged)))
 # %%
 del merged
 release_memory()
-quantised = {"quant_type": config.quant_type, "double_quant": config.double_quant, "dtype": torch.float32}
-base = load_model(**quantised)[0].dequantize()
+base = load_model(**four_bits, dtype=torch.float32)[0].dequantize()
 merged = merged_into(base)
 report("dequantised base", next_logits(merged))
 
@@ -734,7 +723,7 @@ import warnings
 warnings.filterwarnings("ignore", "Merge lora module to 4-bit")  # peft warns of what is measured here
 del merged, base, weight
 release_memory()
-merged = merged_into(load_model(**quantised)[0])
+merged = merged_into(load_model(**four_bits, dtype=torch.float32)[0])
 report("4-bit base", next_logits(compute_in_float32(merged)))
 
 # %% [markdown]

@@ -5,7 +5,7 @@ A weight of 4 bits is a code, and stands for a level of its code book times the 
 
 from lorakit.quantization.blocks import BLOCK_SIZES, QuantizedScales, QuantizedTensor, quantize, quantize_scales
 from lorakit.quantization.codebooks import code_book, dynamic_levels, nearest
-from lorakit.quantization.linear import QuantizedLinear
+from lorakit.quantization.linear import QuantizedLinear, quantize_linears
 from lorakit.quantization.size import SCALES_PER_BLOCK, base_bytes, layer_bytes
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "layer_bytes",
     "nearest",
     "quantize",
+    "quantize_linears",
     "quantize_scales",
 ]

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lorakit.errors import LorakitError
-from lorakit.models import BLOCK_SIZE
+from lorakit.models import BLOCK_SIZE, linear_shapes
 from lorakit.quantization.blocks import BLOCK_SIZES, QuantizedScales, QuantizedTensor, quantize
 
 
@@ -73,6 +74,21 @@ class MultiplyDequantized(torch.autograd.Function):
         of_x = gradient @ ctx.quantized.dequantize(gradient.dtype) if ctx.needs_input_grad[0] else None
         of_bias = gradient.reshape(-1, gradient.shape[-1]).sum(0) if ctx.needs_input_grad[2] else None
         return of_x, None, of_bias
+
+
+def quantize_linears(
+    model: PreTrainedModel, quant_type: str = "nf4", block_size: int = BLOCK_SIZE, double_quant: bool = False
+) -> PreTrainedModel:
+    """Make every linear layer but the output head a `QuantizedLinear`, in place; returns the model.
+
+    Raises:
+        LorakitError: what `QuantizedLinear` refuses.
+    """
+    for name in linear_shapes(model):
+        parent, _, last = name.rpartition(".")
+        layer = QuantizedLinear(model.get_submodule(name), quant_type, block_size, double_quant)
+        setattr(model.get_submodule(parent), last, layer)
+    return model
 
 
 def rows_do_not_divide(in_features: int, block_size: int) -> str:
