@@ -244,6 +244,41 @@ def _near(seen: float, expected: float, tolerance: float) -> bool:
     return abs(seen - expected) <= tolerance * (abs(expected) + tolerance)
 
 
+def any_of(seen: Any, *values: Any) -> Any:
+    """The one of several forms of a mistake that was returned, or the first of them."""
+    return next((value for value in values if same(seen, value)), values[0])
+
+
+def one_tensor(value: Any) -> Any:
+    """What was returned, if it is not several things.
+
+    Raises:
+        CheckFailed: it is a list or a tuple.
+    """
+    if isinstance(value, list | tuple):
+        kind, parts = type(value).__name__, len(value)
+        raise CheckFailed(
+            f"This is a {kind} of {parts} things: one tensor is wanted. torch.stack makes one of several."
+        )
+    return value
+
+
+def tensors(returned: Any, *names: str) -> tuple:
+    """What was returned, if it is a tensor for each of these names; a plain number counts as one.
+
+    Raises:
+        CheckFailed: it is something else.
+    """
+    import torch
+
+    if not isinstance(returned, tuple | list) or len(returned) != len(names):
+        wanted = f"{', '.join(names[:-1])} and {names[-1]}"
+        raise CheckFailed(f"{len(names)} things are wanted, {wanted}, and you returned {describe(returned)}.")
+    if not all(isinstance(each, torch.Tensor | float | int) for each in returned):
+        raise CheckFailed(f"Tensors are wanted for {' and '.join(names)}, and you returned {describe(returned)}.")
+    return tuple(torch.as_tensor(each) for each in returned)
+
+
 def as_number(value: Any) -> float | None:
     """A number, or a tensor or array that holds just one; None for anything else."""
     if isinstance(value, bool | str) or getattr(value, "ndim", 0) or isinstance(value, complex):

@@ -7,22 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lorakit.checks.frame import Answer, CheckFailed, Trial, check, judge
-from lorakit.checks.lesson03 import any_of
-
-
-def one_tensor(value: Any) -> Any:
-    """What was returned, if it is not several things.
-
-    Raises:
-        CheckFailed: it is a list or a tuple.
-    """
-    if isinstance(value, list | tuple):
-        kind, parts = type(value).__name__, len(value)
-        raise CheckFailed(
-            f"This is a {kind} of {parts} things: one tensor is wanted. torch.stack makes one of several."
-        )
-    return value
+from lorakit.checks.frame import Answer, CheckFailed, Trial, any_of, check, judge, one_tensor
 
 
 @check(

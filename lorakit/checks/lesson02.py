@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 
-from lorakit.checks.frame import Answer, Trial, check, judge
-from lorakit.checks.lesson01 import one_tensor
-from lorakit.checks.lesson03 import any_of
+from lorakit.checks.frame import Answer, Trial, any_of, check, judge, one_tensor
 
 
 @check(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lorakit.checks.frame import Answer, Trial, check, judge, same
+from lorakit.checks.frame import Answer, Trial, any_of, check, judge
 
 EXACT = torch.float64
 """For checks that subtract: what is left of two float32 that nearly cancel is rounding."""
@@ -37,11 +37,6 @@ class MadeUp:
 
     def __repr__(self) -> str:
         return self.name
-
-
-def any_of(seen: Any, *values: Any) -> Any:
-    """The one of several forms of a mistake that was returned, or the first of them."""
-    return next((value for value in values if same(seen, value)), values[0])
 
 
 @check(

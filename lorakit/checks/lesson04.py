@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from lorakit.checks.frame import Answer, CheckFailed, Trial, check, judge
-from lorakit.checks.lesson03 import any_of
+from lorakit.checks.frame import Answer, CheckFailed, Trial, any_of, check, judge
 
 
 @check(

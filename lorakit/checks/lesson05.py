@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import LlamaConfig
 
-from lorakit.checks.frame import Answer, CheckFailed, Trial, as_number, check, describe, judge
-from lorakit.checks.lesson03 import MadeUp, any_of
+from lorakit.checks.frame import Answer, CheckFailed, Trial, any_of, as_number, check, describe, judge
+from lorakit.checks.lesson03 import MadeUp
 from lorakit.models import empty_model
 
 Function = Callable[[torch.Tensor], torch.Tensor]

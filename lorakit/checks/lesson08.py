@@ -6,9 +6,7 @@ from typing import Any
 
 import torch
 
-from lorakit.checks.frame import Answer, CheckFailed, Trial, check, judge
-from lorakit.checks.lesson01 import one_tensor
-from lorakit.checks.lesson03 import any_of
+from lorakit.checks.frame import Answer, CheckFailed, Trial, any_of, check, judge, one_tensor
 
 Adapter = tuple[torch.Tensor, torch.Tensor, float]
 """A, B, and alpha / r (8.2) or alpha (8.3)."""

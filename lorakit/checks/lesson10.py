@@ -8,9 +8,7 @@ import torch
 from bitsandbytes.functional import quantize_4bit
 from torch import Tensor
 
-from lorakit.checks.frame import Answer, CheckFailed, Trial, check, judge
-from lorakit.checks.lesson01 import one_tensor
-from lorakit.checks.lesson03 import any_of
+from lorakit.checks.frame import Answer, CheckFailed, Trial, any_of, check, judge, one_tensor
 from lorakit.checks.lesson06 import forward_mistakes
 from lorakit.quantization import code_book, nearest
 
