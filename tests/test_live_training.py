@@ -493,6 +493,11 @@ def test_when_the_cell_fails_the_queued_cells_are_dropped_as_ever(notebook):
     assert alt(notebook.outputs[train][-2][1]["text/html"]).startswith("Ended by ZeroDivisionError after step ")
     assert notebook.text(queued) == ""
     assert queued not in notebook.running
-    alive = notebook.run("print('alive')")
-    notebook.listen_until_idle(alive)
+    # ipykernel 6 goes on dropping for a moment after the last queued cell: the learner's next one may come too early
+    deadline = time.monotonic() + 60
+    alive = None
+    while alive not in notebook.running:
+        assert time.monotonic() < deadline, "the kernel drops every cell"
+        alive = notebook.run("print('alive')")
+        notebook.listen_until_idle(alive)
     assert notebook.text(alive) == "alive"
