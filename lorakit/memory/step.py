@@ -135,7 +135,7 @@ def training_step(
 
 
 @contextlib.contextmanager
-def attention_kernel(config: PretrainedConfig, plan: TrainingPlan) -> Iterator[None]:
+def attention_kernel(plan: TrainingPlan) -> Iterator[None]:
     """Within it, torch's sdpa runs on the kernel that `plan` names, and else on the one that torch picks."""
     if plan.attention in KERNELS:
         with sdpa_kernel(KERNELS[plan.attention]):

@@ -2,8 +2,9 @@
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import bitsandbytes  # noqa: F401  its operations
 import torch
@@ -14,11 +15,10 @@ from transformers import PretrainedConfig
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from lorakit.memory.allocator import CachingAllocator
 from lorakit.memory.plan import AMPERE, Capability, TrainingPlan, library_bytes, resolve_attention
 from lorakit.memory.step import STEPS, batch_of, build_model, build_optimizer, training_step
 
-ALLOCATION = 512
-"""torch's CUDA allocator hands out multiples of so many bytes (c10/core/AllocatorConfig.h, kMinBlockSize)."""
 PAGED_FROM = 100_000
 """Weights from which on bitsandbytes pages a tensor's states (its Optimizer8bit.get_state_buffer)."""
 aten = torch.ops.aten
@@ -26,47 +26,82 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class MemoryTrace:
-    """Peak of live bytes in a training step, by moment; `model_bytes` and `optimizer_bytes` live throughout."""
+    """Bytes of a training step: the most that is allocated at once, in all and by moment, and what is reserved."""
 
-    peak_bytes: int
     moments: dict[str, int]
+    """Peaks within forward, backward and optimizer."""
+    reserved_bytes: int
+    """What torch's allocator holds of the card at the end of the step."""
     model_bytes: int
     optimizer_bytes: int
+    """States that stay on the card from step to step."""
+
+    @property
+    def allocated_bytes(self) -> int:
+        """What torch.cuda.max_memory_allocated() would say."""
+        return max(self.moments.values())
 
 
 def trace_memory(config: PretrainedConfig, plan: TrainingPlan, capability: Capability = AMPERE) -> MemoryTrace:
     """The bytes of a training step by running it on torch's "meta" device: no weight and no activation is made."""
     kernel = resolve_attention(config, plan, capability)
-    counter = LiveBytes(workspaces(kernel, plan))
+    allocator = CachingAllocator()
+    counter = LiveBytes(allocator, workspaces(kernel, plan))
     with counter:
         model = build_model(config, plan, "meta", dry_attention(kernel))
         optimizer = dry_optimizer(model, plan, counter)
         batch = batch_of(config, plan, "meta")
-        model_bytes = counter.live
+        model_bytes = allocator.allocated
+        allocator.empty_cache()
+        for _ in range(2):  # one of the forward, one of the backward thread
+            allocator.malloc(library_bytes(capability) // 2)
+        before = allocator.allocated
         for _ in range(STEPS):
             counter.moments = {}
-            before = counter.live
+            start = allocator.allocated
             training_step(model, optimizer, batch, plan, counter.begin)
-    moments = {name: most + library_bytes(capability) for name, most in counter.moments.items()}
-    return MemoryTrace(max(moments.values()), moments, model_bytes, before - model_bytes)
+    return MemoryTrace(counter.moments, allocator.reserved, model_bytes, start - before)
+
+
+class Exact:
+    """Counts each tensor as what it is, which is what a CPU's allocator does."""
+
+    def __init__(self):
+        self.allocated = 0
+
+    def malloc(self, size: int) -> int:
+        self.allocated += size
+        return size
+
+    def free(self, size: int) -> None:
+        self.allocated -= size
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the storages that are alive, each rounded up as the allocator does it, and the most within each moment."""
+    """Has `allocator` make and free each storage as torch does, and notes the most within each moment."""
 
-    def __init__(self, workspaces: dict | None = None, granularity: int = ALLOCATION):
+    def __init__(self, allocator: CachingAllocator | Exact, workspaces: Mapping[Callable, Callable[..., int]]):
         super().__init__()
-        self.workspaces, self.granularity = workspaces or {}, granularity
-        self.live = 0
-        self.sizes: dict[int, int] = {}
-        self.moment = "build"
+        self.allocator, self.workspaces = allocator, workspaces
+        self.blocks: dict[int, Any] = {}
         self.moments: dict[str, int] = {}
+        self.moment = "build"
         self.counting = True
-        self.hook = None
 
     def begin(self, moment: str) -> None:
+        """From here on, peaks are those of `moment`."""
         self.moment = moment
-        self.moments[moment] = max(self.live, self.moments.get(moment, 0))
+        self.note()
+
+    def note(self) -> None:
+        self.moments[self.moment] = max(self.allocator.allocated, self.moments.get(self.moment, 0))
+
+    @contextlib.contextmanager
+    def outside(self) -> Iterator[None]:
+        """Within it, what is made is not counted."""
+        self.counting = False
+        yield
+        self.counting = True
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -76,35 +111,23 @@ class LiveBytes(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor) and self.counting:
                 self.add(leaf)
-        hidden = self.workspaces.get(func)
-        self.peak(self.live + (hidden(*args, **kwargs) if hidden else 0))
-        if self.hook:
-            self.hook(func, args, kwargs, result)
+        if func in self.workspaces:
+            block = self.allocator.malloc(self.workspaces[func](*args, **kwargs))
+            self.note()
+            self.allocator.free(block)
+        self.note()
         return result
 
-    @contextlib.contextmanager
-    def outside(self) -> Iterator[None]:
-        """Within it, what is made is not counted."""
-        self.counting = False
-        yield
-        self.counting = True
-
     def add(self, tensor: torch.Tensor) -> None:
+        """Count the storage of `tensor`, once, for as long as it lives."""
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key in self.sizes:
-            return
-        size = -(-storage.nbytes() // self.granularity) * self.granularity
-        self.sizes[key] = size
-        self.live += size
-        weakref.finalize(storage, self.remove, key)
+        if key not in self.blocks and storage.nbytes():
+            self.blocks[key] = self.allocator.malloc(storage.nbytes())
+            weakref.finalize(storage, self.remove, key)
 
     def remove(self, key: int) -> None:
-        self.live -= self.sizes.pop(key)
-
-    def peak(self, now: int) -> None:
-        if now > self.moments.get(self.moment, 0):
-            self.moments[self.moment] = now
+        self.allocator.free(self.blocks.pop(key))
 
 
 # --- What an operation of CUDA needs for itself, which no meta kernel shows; each was seen on an H100 ---

@@ -1,0 +1,256 @@
+"""Graphics cards: whether a training step fits one, and the smallest changes that make it fit. Lesson 11."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from transformers import PretrainedConfig
+
+from lorakit.errors import LorakitError
+from lorakit.memory.closed_form import MemoryEstimate, estimate_memory
+from lorakit.memory.plan import AMPERE, Capability, TrainingPlan
+from lorakit.records import load_record
+
+MIB = 2**20
+USABLE_PERCENT = 97
+"""What CUDA hands out of a card's memory, at least: the driver keeps the rest. (Of a T4's 15.00 GiB, torch's
+out-of-memory messages name a capacity of 14.56 to 14.76.)"""
+SHORTEST_ROW = 128
+"""Tokens below which rows are not cut: a judgement, not arithmetic."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A graphics card; `memory_bytes` is the total that nvidia-smi reports, which is not quite what its name says."""
+
+    name: str
+    memory_bytes: int
+    capability: Capability
+
+    @property
+    def usable_bytes(self) -> int:
+        return self.memory_bytes * USABLE_PERCENT // 100
+
+    @property
+    def has_bf16(self) -> bool:
+        return self.capability >= AMPERE
+
+
+CARDS = (
+    Card("T4", 15360 * MIB, (7, 5)),
+    Card("RTX 3060", 12288 * MIB, (8, 6)),
+    Card("RTX 4060 Ti 16GB", 16380 * MIB, (8, 9)),
+    Card("L4", 23034 * MIB, (8, 9)),
+    Card("A10G", 23028 * MIB, (8, 6)),
+    Card("RTX 3090", 24576 * MIB, (8, 6)),
+    Card("RTX 4090", 24564 * MIB, (8, 9)),
+    Card("L40S", 46068 * MIB, (8, 9)),
+    Card("A100 40GB", 40960 * MIB, (8, 0)),
+    Card("A100 80GB", 81920 * MIB, (8, 0)),
+    Card("H100", 81559 * MIB, (9, 0)),
+)
+"""From the T4 that Colab lends to the H100."""
+
+
+def find_card(name: str) -> Card:
+    """The card of that name; capitals, spaces, hyphens and underscores do not count.
+
+    Raises:
+        LorakitError: a name that is not in CARDS.
+    """
+
+    def plain(text: str) -> str:
+        return re.sub(r"[\s_-]", "", text).lower()
+
+    for card in CARDS:
+        if plain(card.name) == plain(name):
+            return card
+    raise LorakitError(f"card {name!r} is unknown: use one of {', '.join(card.name for card in CARDS)}.")
+
+
+def estimate_on(config: PretrainedConfig, plan: TrainingPlan, card: Card) -> MemoryEstimate:
+    """The estimate of `plan` for that card, whose age decides the attention kernel and what cuBLAS keeps.
+
+    Where a card has no bf16 of its own, bf16 becomes fp16: the same bytes, but for "eager" attention, since CUDA's
+    softmax reads fp16 without a float32 copy. Raises LorakitError as `estimate_memory` does.
+    """
+    if not card.has_bf16:
+        names = ("dtype", "adapter_dtype")
+        plan = replace(plan, **{name: "fp16" for name in names if getattr(plan, name) == "bf16"})
+    return estimate_memory(config, plan, card.capability)
+
+
+def needed_bytes(estimate: MemoryEstimate) -> int:
+    """What a card must have free."""
+    return estimate.allocated_bytes
+
+
+def room_bytes(estimate: MemoryEstimate, card: Card) -> int:
+    """What is left of the card; below 0, what it is short of."""
+    return card.usable_bytes - needed_bytes(estimate)
+
+
+def fits(estimate: MemoryEstimate, card: Card) -> bool:
+    """Whether the card has the memory; take an estimate for this card, as `estimate_on` makes it."""
+    return room_bytes(estimate, card) >= 0
+
+
+# --- What can be changed, and what it costs ---
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing to change in a plan."""
+
+    option: str
+    """As the command line says it, with the changed `plan` filled in."""
+    steps: Callable[[TrainingPlan], list[TrainingPlan]]
+    """The changed plans, from the smallest step to the largest; none where there is nothing left to change."""
+    price: Callable[[TrainingPlan, TrainingPlan], str]
+    """In words, from the plan before and after."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A plan that fits, and what it takes to get there: for each change its option and its price."""
+
+    plan: TrainingPlan
+    estimate: MemoryEstimate
+    options: tuple[str, ...]
+    prices: tuple[str, ...]
+
+
+def _where(applies: Callable[[TrainingPlan], bool], **settings) -> Callable[[TrainingPlan], list[TrainingPlan]]:
+    return lambda plan: [replace(plan, **settings)] if applies(plan) else []
+
+
+def _smaller_batches(plan: TrainingPlan) -> list[TrainingPlan]:
+    """Those that divide the batch: then accumulation makes up for it to the row."""
+    size = plan.micro_batch_size
+    return [replace(plan, micro_batch_size=part) for part in range(size // 2, 0, -1) if size % part == 0]
+
+
+def _shorter_rows(plan: TrainingPlan) -> list[TrainingPlan]:
+    lengths = [plan.seq_len >> times for times in range(1, plan.seq_len.bit_length())]
+    return [replace(plan, seq_len=length) for length in lengths if length >= SHORTEST_ROW]
+
+
+def _accumulation(before: TrainingPlan, after: TrainingPlan) -> str:
+    times = before.micro_batch_size // after.micro_batch_size
+    return (
+        f"gradients accumulate over {times} times as many micro-batches, for the same effective batch; each keeps the "
+        "card less busy"
+    )
+
+
+def _checkpointing(before: TrainingPlan, after: TrainingPlan) -> str:
+    # going back through a frozen layer is one product where a trained one takes two
+    more = "a third" if after.method == "full" else "a half"
+    return f"each block is computed forward once more: up to {more} more arithmetic"
+
+
+def _eight_bits(before: TrainingPlan, after: TrainingPlan) -> str:
+    return "AdamW's two states are rounded to 8 bits, with a scale for each 256 of them"
+
+
+def _paged(before: TrainingPlan, after: TrainingPlan) -> str:
+    paged = "the large states lie in the host's memory, and travel to the card and back at each step"
+    return paged if before.optimizer == "adamw_8bit" else f"{_eight_bits(before, after)}; {paged}"
+
+
+def _lost(pair: str) -> str:
+    """How many points of accuracy the second of a pair lay below the first, as recorded for lesson 10."""
+    mean = load_record("lora_vs_qlora")["paired"][pair]["mean"]
+    points, low, high = (100 * mean[key] for key in ("difference", "low", "high"))
+    return f"{points:.1f} points of accuracy in lesson 10's record (95 % interval {low:.1f} to {high:.1f})"
+
+
+def _four_bits(before: TrainingPlan, after: TrainingPlan) -> str:
+    return f"slower steps, since weights are turned back from their codes each time; {_lost('lora - qlora')}"
+
+
+def _adapters(before: TrainingPlan, after: TrainingPlan) -> str:
+    modules = ", ".join(after.target_modules)
+    return f"only adapters learn, of rank {after.r} on {modules}; {_lost('full - lora')}"
+
+
+CHANGES = (
+    Change(
+        "--method lora",
+        _where(lambda plan: plan.method == "qlora", method="lora", quant_type=None),
+        lambda before, after: f"none: this base takes less room in {after.dtype}, unrounded, with faster steps",
+    ),
+    Change("--micro-batch-size {plan.micro_batch_size}", _smaller_batches, _accumulation),
+    Change(
+        "--gradient-checkpointing",
+        _where(lambda plan: not plan.gradient_checkpointing, gradient_checkpointing=True),
+        _checkpointing,
+    ),
+    Change(
+        "--dtype bf16",
+        _where(lambda plan: plan.dtype == "fp32", dtype="bf16"),
+        lambda before, after: "products and the weights of the model are rounded to 8 significant bits, from 24",
+    ),
+    Change(
+        "--double-quant",
+        _where(lambda plan: plan.method == "qlora" and not plan.double_quant, double_quant=True),
+        lambda before, after: "the scales of the 4-bit weights are rounded to 8 bits",
+    ),
+    Change(
+        "--optimizer adamw_8bit", _where(lambda plan: plan.optimizer == "adamw", optimizer="adamw_8bit"), _eight_bits
+    ),
+    Change(
+        "--optimizer paged_adamw_8bit",
+        _where(lambda plan: plan.optimizer in ("adamw", "adamw_8bit"), optimizer="paged_adamw_8bit"),
+        _paged,
+    ),
+    Change("--method qlora", _where(lambda plan: plan.method == "lora", method="qlora"), _four_bits),
+    Change(
+        "--seq-len {plan.seq_len}",
+        _shorter_rows,
+        lambda before, after: f"rows are cut: nothing is learnt from what lies beyond token {after.seq_len:,}",
+    ),
+    Change(
+        "--method lora",
+        _where(lambda plan: plan.method == "full", method="lora", r=None, target_modules=None),
+        _adapters,
+    ),
+    Change(
+        "--method qlora",
+        _where(lambda plan: plan.method == "full", method="qlora", r=None, target_modules=None),
+        lambda before, after: f"{_adapters(before, after)}; {_four_bits(before, after)}",
+    ),
+)
+"""From the cheapest to the dearest: what costs nothing, then time, then rounding, then text, then the method."""
+
+
+def smallest_changes(config: PretrainedConfig, plan: TrainingPlan, card: Card) -> list[Proposal]:
+    """What makes a plan that does not fit `card` fit it, cheapest first; empty where nothing does.
+
+    All proposals have the same number of changes, the smallest that suffices: single ones where there are any, else
+    pairs, and so on. Of a change that comes in steps, as halving does, the first step that fits is taken; where a
+    proposal has two such changes, the cheaper one goes further.
+    """
+    for number in range(1, len(CHANGES) + 1):
+        ranks = sorted(combinations(range(len(CHANGES)), number), key=lambda each: each[::-1])
+        tried = [_try(config, plan, card, [CHANGES[rank] for rank in each]) for each in ranks]
+        if found := [proposal for proposal in tried if proposal]:
+            return found
+    return []
+
+
+def _try(config: PretrainedConfig, plan: TrainingPlan, card: Card, changes: list[Change]) -> Proposal | None:
+    """The first plan that fits with all these changes; the dearest is made first, and so goes as far only as needed."""
+    plans = [plan]
+    for change in reversed(changes):
+        plans = [changed for each in plans for changed in change.steps(each)]
+    for changed in plans:
+        try:
+            estimate = estimate_on(config, changed, card)
+        except LorakitError:  # such as the float32 of QLoRA on "flash" attention
+            continue
+        if fits(estimate, card):
+            options = tuple(change.option.format(plan=changed) for change in changes)
+            return Proposal(changed, estimate, options, tuple(change.price(plan, changed) for change in changes))
+    return None
