@@ -7,7 +7,16 @@ from lorakit.memory import TrainingPlan, estimate_memory, preset
 from lorakit.memory.grid import ALL_LINEAR
 from lorakit.memory.plan import ATTENTIONS, DTYPES, METHODS, OPTIMIZERS, QUANT_TYPES
 
-MODELS = ("SmolLM2-135M", "Qwen2.5-0.5B", "TinyLlama-1.1B", "Llama-3.2-1B", "SmolLM2-1.7B", "gemma-2-2b", "Mistral-7B")
+MODELS = (
+    "SmolLM2-135M",
+    "Qwen2.5-0.5B",
+    "TinyLlama-1.1B",
+    "Llama-3.2-1B",
+    "SmolLM2-1.7B",
+    "gemma-2-2b",
+    "Llama-2-7B",
+    "Mistral-7B",
+)
 
 
 def random_plan(rng: random.Random) -> TrainingPlan:
@@ -19,7 +28,7 @@ def random_plan(rng: random.Random) -> TrainingPlan:
         "seq_len": rng.choice([100, 256, 512, 1024, 2048]),
         "optimizer": rng.choice(OPTIMIZERS),
         "gradient_checkpointing": rng.random() < 0.5,
-        "attention": rng.choice(ATTENTIONS),
+        "attention": rng.choice([*ATTENTIONS, "efficient", "efficient"]),
         "keep_outputs": rng.random() < 0.3,
     }
     if options["method"] != "full":

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import namedtuple
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from typer.testing import CliRunner
 import lorakit.finetune
 from lorakit import cache, cli, course, data, doctor, models
 from lorakit.finetune import Evaluation, History, TrainConfig
+from lorakit.memory import PRESETS, Moment, TrainingPlan, estimate_memory, preset
+from lorakit.memory.cards import CARDS, estimate_on, find_card, needed_bytes, room_bytes, smallest_changes
 
 ROOT = Path(cli.__file__).parents[1]
 GIB = 2**30
@@ -45,7 +48,7 @@ def python(*arguments, **environment):
 def test_help_loads_nothing_heavy():
     run = python("-X", "importtime", "-m", "lorakit", "--help")
     assert run.returncode == 0
-    for command in ("lab", "reset", "doctor", "models", "finetune"):
+    for command in ("lab", "reset", "doctor", "models", "finetune", "memory"):
         assert f"\n  {command} " in run.stdout
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
     assert {"typer", "lorakit.cli"} <= loaded  # the list is what we take it for
@@ -670,3 +673,245 @@ def test_an_unfinished_run_is_resumed(runs):
         (folder / file).write_text("")
     assert invoke("finetune", "--resume").exit_code == 0
     assert runs[0]["resume"] is True
+
+
+# ------------------------------------------------------------------------------------------------- memory
+
+
+def memory(*arguments):
+    result = invoke("memory", *arguments)
+    assert result.exit_code == 0, result.output
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    return result.stdout
+
+
+def block(stdout, first):
+    """The lines of the block that begins with `first`."""
+    return next(each.splitlines() for each in stdout.split("\n\n") if each.startswith(first))
+
+
+def rows_of(lines, numbers):
+    """{label: numbers} of the lines of a table that end in so many numbers."""
+    parts = [line.rsplit(maxsplit=numbers) for line in lines[1:]]
+    return {label.strip(): [float(each.rstrip("%")) for each in rest] for label, *rest in parts}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "plan", "line"),
+    [
+        (
+            ["TinyLlama-1.1B", "--method", "qlora", "--r", 16, "--seq-len", 2048],
+            "TinyLlama-1.1B",
+            TrainingPlan(method="qlora", r=16, seq_len=2048),
+            "TinyLlama-1.1B: qlora (nf4, double quant), r = 16 on q, v · bf16 · 4 x 2,048 tokens · adamw",
+        ),
+        (
+            ["llama-2-7b", "--method", "full", "--gradient-checkpointing", "--optimizer", "paged_adamw_8bit"],
+            "Llama-2-7B",
+            TrainingPlan(method="full", gradient_checkpointing=True, optimizer="paged_adamw_8bit"),
+            "Llama-2-7B: full · bf16 · 4 x 512 tokens · paged_adamw_8bit · checkpointing",
+        ),
+        (
+            ["gemma-2-2b", "--adapter-dtype", "bf16", "--keep-outputs", "--optimizer", "none"],
+            "gemma-2-2b",
+            TrainingPlan(adapter_dtype="bf16", keep_outputs=True, optimizer="none"),
+            "gemma-2-2b: lora, r = 8 on q, v · bf16 · 4 x 512 tokens · no optimizer · adapters bf16 · outputs kept",
+        ),
+    ],
+)
+def test_the_memory_of_three_models(arguments, name, plan, line):
+    stdout = memory(*arguments)
+    estimate = estimate_memory(preset(name), plan)
+    assert " ".join(stdout.split("\n\n")[0].split()) == line
+
+    lines = block(stdout, f"peak: {estimate.peak.name} ")
+    table = rows_of(lines[: len(fields(Moment)) + 1], 2)
+    components = [size for component, size in vars(estimate.peak).items() if component != "name"]
+    for (gib, share), size in zip(table.values(), [*components, estimate.allocated_bytes], strict=True):
+        assert gib == pytest.approx(size / GIB, abs=0.0005)
+        assert share == pytest.approx(100 * size / estimate.allocated_bytes, abs=0.05)
+    paged = [line for line in lines if line.startswith("paged: in the memory of the host")]
+    assert [float(line.split()[-1]) for line in paged] == [round(estimate.paged_bytes / GIB, 3)] * bool(paged)
+    assert bool(paged) == (plan.optimizer == "paged_adamw_8bit")
+
+    others = rows_of(block(stdout, "the other moments"), 1)
+    assert {estimate.peak.name, *others} == {moment.name for moment in estimate.moments}
+    for moment in estimate.moments:
+        if moment is not estimate.peak:
+            assert others[moment.name] == [round(moment.total_bytes / GIB, 3)]
+
+
+def test_the_cards_with_room_left_and_what_makes_it_fit_where_there_is_none():
+    config, plan = preset("Llama-2-7B"), TrainingPlan(method="full")
+    stdout = memory("Llama-2-7B", "--method", "full")
+    lines = block(stdout, "card ")
+    for line, card in zip(lines[1:], CARDS, strict=False):
+        estimate = estimate_on(config, plan, card)
+        room = room_bytes(estimate, card)
+        numbers = f"{card.memory_bytes / GIB:.2f} {needed_bytes(estimate) / GIB:.2f} {room / GIB:.2f}"
+        fits = "yes" if room >= 0 else "with " + " ".join(smallest_changes(config, plan, card)[0].options)
+        assert " ".join(line.split()) == f"{card.name} {numbers} {fits}"
+    assert lines[len(CARDS) + 1 :] == [
+        "The driver keeps some of a card: 97 % of it can be filled.",
+        "A T4 has no bf16 of its own and computes in fp16, which takes the same bytes.",
+    ]
+    assert "bf16 of its own" not in memory("Llama-2-7B", "--dtype", "fp16")
+
+
+def proposals_in(lines):
+    """{options: (GiB needed, prices)} of an advice."""
+    found = {}
+    for line in lines[1:]:
+        if " GiB  --" in line:
+            needed, options = line.split(" GiB  ")
+            prices = []
+            found[options] = (float(needed), prices)
+        elif line.startswith(" " * 14 + "- "):
+            prices.append(line.strip().removeprefix("- "))
+        elif line.startswith(" " * 16):
+            prices[-1] += " " + line.strip()
+    return found
+
+
+def test_the_advice_is_for_the_first_card_that_is_too_small_or_for_the_one_that_is_asked_for():
+    options = ["Llama-2-7B", "--micro-batch-size", 1]
+    config, plan = preset("Llama-2-7B"), TrainingPlan(micro_batch_size=1)
+    for asked, card in {"": "T4", "rtx-3060": "RTX 3060", "4060 ti 16gb": "RTX 4060 Ti 16GB"}.items():
+        lines = memory(*options, *(["--card", asked] if asked else [])).split("\n\n")[-1].splitlines()
+        expected = smallest_changes(config, plan, find_card(card))
+        number = len(expected[0].options)
+        how = "one change is enough" if number == 1 else f"it takes {number} changes"
+        assert lines[0].startswith(f"To fit the {card}, {how}; cheapest first")
+        assert proposals_in(lines) == {
+            " ".join(each.options): (round(needed_bytes(each.estimate) / GIB, 2), list(each.prices))
+            for each in expected[: cli.SHOWN]
+        }
+
+
+def test_what_is_too_much_to_show_is_counted():
+    options = ["Qwen2.5-0.5B", "--micro-batch-size", 16, "--seq-len", 1024, "--no-double-quant", "--method", "qlora"]
+    plan = TrainingPlan(method="qlora", micro_batch_size=16, seq_len=1024, double_quant=False)
+    for card in CARDS:
+        number = len(smallest_changes(preset("Qwen2.5-0.5B"), plan, card))
+        last = memory(*options, "--card", card.name).splitlines()[-1]
+        assert (last == f"  and {number - cli.SHOWN} dearer ones, of as many changes") == (number > cli.SHOWN)
+
+
+def test_a_card_that_is_large_enough_gets_no_advice():
+    assert "To fit" not in memory("SmolLM2-135M")
+    assert "To fit" in memory("Llama-2-7B")
+    assert "To fit" not in memory("Llama-2-7B", "--card", "H100")
+
+
+def test_no_change_helps_and_the_command_says_so():
+    stdout = memory("Llama-3-70B", "--method", "qlora", "--card", "L4")
+    assert stdout.endswith(
+        "To fit the L4, no change of batch, rows, checkpointing, quantisation, optimizer or method is enough.\n"
+    )
+    assert [line.split("  ")[-1] for line in stdout.splitlines() if line.startswith("  L4 ")] == [
+        "no, and no change helps"
+    ]
+
+
+def test_the_peak_is_that_of_the_card_which_is_asked_for():
+    for card, kernel in {"T4": "math kernel, which keeps its", "L4": "flash kernel, which keeps no"}.items():
+        stdout = memory("SmolLM2-135M", "--card", card)
+        needed = estimate_on(preset("SmolLM2-135M"), TrainingPlan(), find_card(card)).allocated_bytes
+        assert f"Attention runs on the {kernel} T x T scores." in stdout
+        allocated = next(line for line in stdout.splitlines() if line.startswith("allocated by torch"))
+        assert float(allocated.split()[-2]) == round(needed / GIB, 3)
+
+
+def test_a_card_that_lacks_the_attention_is_told_apart_from_one_that_is_too_small():
+    stdout = memory("Llama-2-7B", "--attention", "flash")
+    assert "no: it has no 'flash' attention" in next(line for line in stdout.splitlines() if line.startswith("  T4"))
+    assert "To fit the RTX 3060, " in stdout
+
+
+def test_every_option_of_the_memory_command_arrives(monkeypatch):
+    given = {
+        "method": "qlora",
+        "dtype": "fp16",
+        "quant_type": "fp4",
+        "r": 3,
+        "adapter_dtype": "bf16",
+        "micro_batch_size": 5,
+        "seq_len": 77,
+        "optimizer": "sgd",
+        "attention": "eager",
+    }
+    options = [part for name, value in given.items() for part in ("--" + name.replace("_", "-"), value)]
+    options += ["--target-modules", "k_proj, o_proj", "--no-double-quant", "--gradient-checkpointing", "--keep-outputs"]
+    plans = []
+    monkeypatch.setattr(cli, "_described", lambda plan: plans.append(plan) or "")
+    memory("SmolLM2-135M", *options)
+    switches = {"double_quant": False, "gradient_checkpointing": True, "keep_outputs": True}
+    expected = TrainingPlan(**given, **switches, target_modules=("k_proj", "o_proj"))
+    assert plans == [expected]
+    assert all(getattr(expected, field.name) != getattr(TrainingPlan(), field.name) for field in fields(TrainingPlan))
+    memory("SmolLM2-135M")
+    assert plans[1] == TrainingPlan()
+
+
+def test_the_help_shows_trainingplans_defaults(monkeypatch):
+    monkeypatch.setattr(TrainingPlan, "seq_len", 513)
+    text = " ".join(invoke("memory", "--help").stdout.split())
+    monkeypatch.undo()
+    plan = TrainingPlan()
+    shown = {"--seq-len": 513, "--micro-batch-size": 4, "--optimizer": "adamw", "--r": plan.r}
+    shown |= {"--target-modules": ",".join(plan.target_modules), "--quant-type": TrainingPlan("qlora").quant_type}
+    for option, default in shown.items():
+        assert f"[default: {default}]" in text.split(f" {option} ")[1].split(" --")[0].replace("\\[", "[")
+
+
+def test_a_model_in_a_folder_and_the_one_that_is_set(monkeypatch, tiny_folder):
+    name = Path(tiny_folder).name
+    assert memory(tiny_folder).startswith(f"{name}: lora, r = 8 on q, v · ")
+    monkeypatch.setenv("LORAKIT_MODEL", tiny_folder)
+    assert memory() == memory(tiny_folder)
+    monkeypatch.delenv("LORAKIT_MODEL")
+    course, shape = memory(), memory("SmolLM2-135M")
+    assert course.startswith("SmolLM2-135M-Instruct: ")
+    assert course.split("\n\n")[1:] == shape.split("\n\n")[1:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--target-modules", "q_proj,c_attn"], "target module 'c_attn' is not in this model: its linear layers are"),
+        (["--r", 577], "r is 577, above the smaller side of 'q_proj' (576 x 576)"),
+        (["--seq-len", -1], "seq_len is -1: it is a whole number of at least 1."),
+        (["--method", "dora"], "method 'dora' is unknown: use one of full, lora, qlora."),
+        (["--method", "full", "--r", 8], "method 'full' has no adapters, but r is 8"),
+        (["--card", "V100"], "card 'V100' is unknown: use one of T4, RTX 3060,"),
+        (["--card", "T4", "--attention", "flash"], "attention 'flash' takes 16-bit q, k and v"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_one_line(arguments, says):
+    result = invoke("memory", "SmolLM2-135M", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"lorakit: {says}")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"model_type": "gpt2"}, "model type 'gpt2' is not covered: the estimate knows llama, mistral, qwen2, gemma2"),
+        ({"model_type": "none_such"}, "the config of model '{folder}' could not be read ("),
+    ],
+)
+def test_a_model_type_that_is_not_covered_is_one_line(tmp_path, config, says):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    result = invoke("memory", tmp_path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("lorakit: " + says.format(folder=tmp_path))
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_model_that_is_not_there_is_one_line_with_those_that_are_known(tmp_path):
+    result = invoke("memory", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"lorakit: folder '{tmp_path}' holds no model")
+    assert result.stderr.endswith(f" These are known without a hub: {', '.join(PRESETS)}.\n")
+    assert result.stderr.count("\n") == 1

@@ -68,7 +68,7 @@ def test_it_names_each_part_with_its_dtype_and_bytes():
     for part in (
         f"codes: {base.weight.nbytes:,} bytes, | uint8, frozen",
         f"scales: {scales:,} bytes, | uint8 and float32",
-        "W: 576 × 576 | bfloat16 | while it is used",
+        "W: 576 × 576, | bfloat16, while used",
         "× alpha / r = 2",
         "A: 8 × 576 | float32, trained | B: 576 × 8 | float32, trained",
         f"kept: codes and scales {base.weight.nbytes + scales:,}, A and B 36,864; for a moment: W 663,552",
