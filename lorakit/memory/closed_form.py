@@ -11,14 +11,13 @@ from transformers import PretrainedConfig
 
 from lorakit.errors import LorakitError
 from lorakit.lora import check_target_modules
+from lorakit.memory.allocator import ALIGNMENT, MIB
 from lorakit.memory.plan import AMPERE, DTYPES, Capability, TrainingPlan, head_dim, library_bytes, resolve_attention
 from lorakit.memory.tape import Tape, Tensor
 from lorakit.models import BLOCK_SIZE
 from lorakit.quantization import SCALES_PER_BLOCK
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "gemma2")
-ALLOCATION = 512
-"""torch's CUDA allocator hands out multiples of so many bytes (c10/core/AllocatorConfig.h, kMinBlockSize)."""
 PAGED_FROM = 100_000
 """Weights from which on bitsandbytes pages a tensor's states (its Optimizer8bit.get_state_buffer)."""
 EIGHT_BIT_FROM = 4096
@@ -133,8 +132,14 @@ def shape_of(config: PretrainedConfig) -> Shape:
 
 
 def allocated(size: int) -> int:
-    """Bytes that the allocator hands out for `size`."""
-    return -(-size // ALLOCATION) * ALLOCATION
+    """Bytes that torch's allocator gives for a tensor that stays (see `CachingAllocator`).
+
+    From 10 MiB on it takes a segment of its own, in steps of 2 MiB, and what is over is split off where it is more
+    than 1 MiB. (Smaller ones share their segments; what is lost there depends on the order, and is left out.)
+    """
+    size = -(-size // ALIGNMENT) * ALIGNMENT
+    over = -size % (2 * MIB)
+    return size + over if size >= 10 * MIB and over <= MIB else size
 
 
 def weights_of(shape: Shape, plan: TrainingPlan) -> dict[str, int]:
@@ -198,11 +203,10 @@ def optimizer_bytes(tensors: list[tuple[int, int]], plan: TrainingPlan) -> tuple
         if weights < EIGHT_BIT_FROM:
             stay += count * 2 * allocated(4 * weights)
             continue
-        codes = 2 * allocated(weights)
         if plan.optimizer == "paged_adamw_8bit" and weights >= PAGED_FROM:
-            paged += count * codes
+            paged += count * 2 * weights
         else:
-            stay += count * codes
+            stay += count * 2 * allocated(weights)
         stay += count * 2 * allocated(4 * -(-weights // 256))  # a float32 scale for 256 of them
     return stay, paged, 0
 
