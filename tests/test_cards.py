@@ -9,10 +9,12 @@ from transformers import GPT2Config, LlamaConfig
 
 from lorakit.errors import LorakitError
 from lorakit.memory import PRESETS, TrainingPlan, estimate_memory, preset
+from lorakit.memory.allocator import CachingAllocator
 from lorakit.memory.cards import (
     CARDS,
     CHANGES,
     Card,
+    accumulation_bytes,
     estimate_on,
     find_card,
     fits,
@@ -21,7 +23,9 @@ from lorakit.memory.cards import (
     room_bytes,
     smallest_changes,
 )
+from lorakit.memory.plan import AMPERE, library_bytes, resolve_attention
 from lorakit.memory.step import batch_of, build_model, training_step
+from lorakit.memory.trace import LiveBytes, dry_attention, dry_optimizer, workspaces
 from lorakit.records import load_record
 
 MIB = 2**20
@@ -74,7 +78,7 @@ def test_an_unknown_card_is_named_with_those_there_are(name):
 
 def test_a_t4_has_no_flash_attention_and_an_h100_a_larger_workspace():
     plan = TrainingPlan()
-    t4, l4, h100 = (needed_bytes(estimate_on(SMALL, plan, find_card(name))) for name in ("T4", "L4", "H100"))
+    t4, l4, h100 = (estimate_on(SMALL, plan, find_card(name)).allocated_bytes for name in ("T4", "L4", "H100"))
     assert t4 > l4 + 4 * 4 * 9 * 512**2 * 30  # micro-batch x float32 x heads x T x T x blocks: the math kernel's
     assert h100 - l4 == 2 * (32768 - 8320) * 1024  # of cuBLAS, see library_bytes
 
@@ -122,6 +126,13 @@ def single_changes(plan):
     return found
 
 
+def needed(config, plan, changed, card):
+    """Bytes that a changed plan needs on a card; a smaller batch accumulates."""
+    estimate = estimate_on(config, changed, card)
+    smaller = changed.micro_batch_size < plan.micro_batch_size
+    return needed_bytes(estimate) + smaller * accumulation_bytes(config, changed, estimate)
+
+
 def random_settings(count):
     """Models, plans, and cards that each plan is too large for."""
     draw = random.Random(11)
@@ -138,8 +149,8 @@ def random_settings(count):
             gradient_checkpointing=draw.random() < 0.3,
         )
         capability = draw.choice([(7, 5), (8, 9), (9, 0)])
-        needed = needed_bytes(estimate_on(config, plan, Card("", 0, capability)))
-        yield config, plan, card_of(int(needed * draw.choice([0.98, 0.7, 0.4, 0.2])), capability)
+        size = needed_bytes(estimate_on(config, plan, Card("", 0, capability)))
+        yield config, plan, card_of(int(size * draw.choice([0.98, 0.7, 0.4, 0.2])), capability)
         count -= 1
 
 
@@ -150,9 +161,8 @@ def test_each_proposal_fits_by_an_estimate_of_its_own():
     lengths = set()
     for config, plan, card in SETTINGS:
         for proposal in smallest_changes(config, plan, card):
-            estimate = estimate_on(config, proposal.plan, card)
-            assert estimate == proposal.estimate
-            assert fits(estimate, card)
+            assert fits(estimate_on(config, proposal.plan, card), card)
+            assert proposal.needed_bytes == needed(config, plan, proposal.plan, card) <= card.usable_bytes
             assert len(proposal.options) == len(proposal.prices)
             lengths.add(len(proposal.options))
     assert lengths >= {1, 2, 3}  # else less was tried than it seems
@@ -161,7 +171,7 @@ def test_each_proposal_fits_by_an_estimate_of_its_own():
 def test_no_single_change_that_fits_is_missing_and_each_goes_only_as_far_as_needed():
     for config, plan, card in SETTINGS:
         fitting = [
-            next((each for each in steps if fits(estimate_on(config, each, card), card)), None)
+            next((each for each in steps if needed(config, plan, each, card) <= card.usable_bytes), None)
             for steps in single_changes(plan).values()
         ]
         proposals = smallest_changes(config, plan, card)
@@ -180,7 +190,7 @@ def test_pairs_are_tried_only_where_no_single_change_is_enough_and_none_is_missi
         for first, steps in single_changes(plan).items():
             for one in steps:
                 for second, further in single_changes(one).items():
-                    if any(fits(estimate_on(config, two, card), card) for two in further):
+                    if any(needed(config, plan, two, card) <= card.usable_bytes for two in further):
                         expected.add(frozenset((first, second)))
         found = {frozenset(map(kind_of, proposal.options)) for proposal in proposals}
         assert found == {pair for pair in expected if len(pair) == 2 and not redundant(plan, pair)}
@@ -222,11 +232,12 @@ def test_a_proposal_changes_what_its_options_name_and_nothing_else():
     assert seen == set(touches)
 
 
-CHEAPEST_FIRST = "micro_batch_size gradient_checkpointing dtype double_quant adamw_8bit paged_adamw_8bit".split()
+ROUNDED_AT_MOST = ["micro_batch_size", "gradient_checkpointing", "dtype", "double_quant", "adamw_8bit"]
+ROUNDED_AT_MOST += ["paged_adamw_8bit"]
 CHEAPEST_FIRST = {
-    "full": [*CHEAPEST_FIRST, "seq_len", "lora", "qlora"],
-    "lora": [*CHEAPEST_FIRST, "qlora", "seq_len"],
-    "qlora": ["lora", *CHEAPEST_FIRST, "seq_len"],
+    "full": [*ROUNDED_AT_MOST, "seq_len", "lora", "qlora"],
+    "lora": [*ROUNDED_AT_MOST, "qlora", "seq_len"],
+    "qlora": ["lora", *ROUNDED_AT_MOST, "seq_len"],
 }
 
 
@@ -257,12 +268,13 @@ def test_nothing_is_proposed_where_no_change_helps():
 
 def test_a_batch_is_split_into_equal_parts_so_that_accumulation_makes_up_for_it():
     plan = TrainingPlan(micro_batch_size=6)
-    needed = [needed_bytes(estimate_memory(SMALL, replace(plan, micro_batch_size=size))) for size in (3, 2, 1)]
-    for size, usable in zip((3, 2, 1), needed, strict=True):
+    smaller = {size: replace(plan, micro_batch_size=size) for size in (3, 2, 1)}
+    enough = {size: needed(SMALL, plan, changed, find_card("L4")) for size, changed in smaller.items()}
+    for size, usable in enough.items():
         proposals = {option: price for p in smallest_changes(SMALL, plan, card_of(usable)) for option, price in
                      zip(p.options, p.prices, strict=True)}  # fmt: skip
-        assert f"accumulate over {6 // size} times as many" in proposals[f"--micro-batch-size {size}"]
-    only = smallest_changes(SMALL, replace(plan, micro_batch_size=5), card_of(needed[0]))
+        assert f"over {6 // size} times as many micro-batches" in proposals[f"--micro-batch-size {size}"]
+    only = smallest_changes(SMALL, replace(plan, micro_batch_size=5), card_of(enough[3]))
     assert [option for p in only for option in p.options if "batch" in option] == ["--micro-batch-size 1"]
 
 
@@ -273,6 +285,15 @@ def test_rows_are_not_cut_below_128_tokens():
         found = [p.options for p in smallest_changes(TINYLLAMA, plan, card_of(enough))]
         assert (("--seq-len 128",) in found) == (shortest == 128)
         assert not any(f"--seq-len {n}" in options for options in found for n in range(128))
+
+
+def test_of_two_changes_that_come_in_steps_the_cheaper_one_goes_further():
+    plan = TrainingPlan(micro_batch_size=8, seq_len=512, gradient_checkpointing=True, optimizer="none")
+    ways = [replace(plan, micro_batch_size=size, seq_len=length) for size, length in ((1, 256), (2, 128))]
+    card = card_of(max(needed(TINYLLAMA, plan, way, find_card("L4")) for way in ways))
+    found = {proposal.options: proposal.plan for proposal in smallest_changes(TINYLLAMA, plan, card)}
+    assert found["--micro-batch-size 1", "--seq-len 256"] == ways[0]
+    assert not any("--seq-len 128" in options and "--micro-batch-size 2" in options for options in found)
 
 
 def test_a_small_model_takes_less_with_its_base_in_16_bits_and_is_told_so_first():
@@ -292,6 +313,59 @@ def test_a_change_that_the_named_attention_cannot_run_is_not_proposed():
     assert smallest_changes(llama, plan, card_of(8 * 2**30)) == []
 
 
+# --- accumulation ---
+
+
+def dry_accumulation(config, plan):
+    """Bytes allocated at most in the second of two steps over three micro-batches each, by a dry run."""
+    kernel = resolve_attention(config, plan)
+    allocator = CachingAllocator()
+    counter = LiveBytes(allocator, workspaces(kernel, plan))
+    with counter:
+        model = build_model(config, plan, "meta", dry_attention(kernel))
+        optimizer, batch = dry_optimizer(model, plan, counter), batch_of(config, plan, "meta")
+        for _ in range(2):
+            allocator.malloc(library_bytes(AMPERE) // 2)
+        for _ in range(2):
+            counter.moments = {}
+            counter.begin("step")
+            for _ in range(3):
+                model(**batch).loss.backward()
+            optimizer.step()
+            model.zero_grad(set_to_none=True)
+    return counter.moments["step"]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "full", "optimizer": "adamw_8bit"},
+        {"method": "full", "optimizer": "adamw_8bit", "gradient_checkpointing": True},
+        {"method": "full", "micro_batch_size": 1, "seq_len": 32, "optimizer": "adamw_8bit"},
+        {"method": "lora", "r": 64},
+    ],
+)
+def test_gradients_that_stay_between_micro_batches_are_counted(tied, settings):
+    sizes = {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 3, "num_attention_heads": 16}
+    config = LlamaConfig(vocab_size=16384, tie_word_embeddings=tied, **sizes)
+    plan = TrainingPlan(**settings)
+    estimate = estimate_memory(config, plan)
+    found = estimate.allocated_bytes + accumulation_bytes(config, plan, estimate)
+    assert 0.97 < found / dry_accumulation(config, plan) < 1.03
+
+
+def test_a_smaller_batch_of_full_fine_tuning_needs_room_for_them():
+    plan = TrainingPlan(method="full", optimizer="sgd")
+    estimate = estimate_memory(TINYLLAMA, replace(plan, micro_batch_size=2))
+    more = accumulation_bytes(TINYLLAMA, plan, estimate)
+    assert more > 2**30
+    for usable, enough in {needed_bytes(estimate) + more: True, needed_bytes(estimate) + more // 2: False}.items():
+        found = [proposal.options for proposal in smallest_changes(TINYLLAMA, plan, card_of(usable))]
+        assert (("--micro-batch-size 2",) in found) == enough
+        assert (("--micro-batch-size 1",) in found) == (not enough)
+
+
 # --- prices ---
 
 
@@ -300,7 +374,7 @@ def prices_of(plan):
     found = {}
     for steps in single_changes(plan).values():
         for changed in steps:
-            card = card_of(needed_bytes(estimate_memory(TINYLLAMA, changed)))
+            card = card_of(needed(TINYLLAMA, plan, changed, find_card("L4")))
             for proposal in smallest_changes(TINYLLAMA, plan, card):
                 if proposal.plan == changed:
                     found[proposal.options[0]] = proposal.prices[0]

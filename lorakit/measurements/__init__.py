@@ -1,7 +1,9 @@
 """Training steps measured on GPUs: made by `lorakit memory --measure`, kept as JSON, one file for each run of it."""
 
 import json
+from functools import cache
 from pathlib import Path
+from statistics import median
 
 FOLDER = Path(__file__).parent
 
@@ -14,3 +16,17 @@ def load_measurements() -> list[dict]:
     """
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
     return sorted(records, key=lambda record: record["date"])
+
+
+@cache
+def overheads() -> tuple[float, int]:
+    """Reserved over allocated, in the median of all rows, and the bytes of CUDA's context; (1.0, 0) with no record.
+
+    The context is the least that a card had in use beyond what torch had reserved: later rows also hold the states of
+    paged optimizers before them, which bitsandbytes does not give back.
+    """
+    rows = [row for record in load_measurements() for row in record["rows"] if "allocated_bytes" in row]
+    if not rows:
+        return 1.0, 0
+    ratio = median(row["reserved_bytes"] / row["allocated_bytes"] for row in rows)
+    return ratio, min(row["card_bytes"] - row["reserved_bytes"] for row in rows)

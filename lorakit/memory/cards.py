@@ -1,15 +1,17 @@
 """Graphics cards: whether a training step fits one, and the smallest changes that make it fit. Lesson 11."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations
 
 from transformers import PretrainedConfig
 
 from lorakit.errors import LorakitError
 from lorakit.memory.closed_form import MemoryEstimate, estimate_memory
-from lorakit.memory.plan import AMPERE, Capability, TrainingPlan
+from lorakit.memory.plan import AMPERE, DTYPES, Capability, TrainingPlan
 from lorakit.records import load_record
 
 MIB = 2**20
@@ -54,14 +56,14 @@ CARDS = (
 
 
 def find_card(name: str) -> Card:
-    """The card of that name; capitals, spaces, hyphens and underscores do not count.
+    """The card of that name; capitals, spaces, hyphens, underscores and "RTX" do not count.
 
     Raises:
         LorakitError: a name that is not in CARDS.
     """
 
     def plain(text: str) -> str:
-        return re.sub(r"[\s_-]", "", text).lower()
+        return re.sub(r"[\s_-]|rtx", "", text.lower())
 
     for card in CARDS:
         if plain(card.name) == plain(name):
@@ -82,8 +84,8 @@ def estimate_on(config: PretrainedConfig, plan: TrainingPlan, card: Card) -> Mem
 
 
 def needed_bytes(estimate: MemoryEstimate) -> int:
-    """What a card must have free."""
-    return estimate.allocated_bytes
+    """What a card must have free: all that it would show as in use."""
+    return estimate.card_bytes
 
 
 def room_bytes(estimate: MemoryEstimate, card: Card) -> int:
@@ -94,6 +96,21 @@ def room_bytes(estimate: MemoryEstimate, card: Card) -> int:
 def fits(estimate: MemoryEstimate, card: Card) -> bool:
     """Whether the card has the memory; take an estimate for this card, as `estimate_on` makes it."""
     return room_bytes(estimate, card) >= 0
+
+
+def accumulation_bytes(config: PretrainedConfig, plan: TrainingPlan, estimate: MemoryEstimate) -> int:
+    """What is needed beyond the `estimate` of `plan` where one step goes over several micro-batches.
+
+    Then the gradients of earlier ones stay while the next goes forward and back. With adapters they are small; with
+    full fine-tuning they are as large as the model.
+    """
+    gradients = max(moment.gradients for moment in estimate.moments)
+    waiting = 0
+    if plan.method == "full" and config.tie_word_embeddings:  # the head's waits for the embedding's, of the same table
+        waiting = config.vocab_size * config.hidden_size * DTYPES[plan.dtype].itemsize
+    *before, _ = estimate.moments
+    most = max(moment.total_bytes - moment.gradients + waiting * (moment.gradients > 0) for moment in before)
+    return max(0, most + gradients - estimate.allocated_bytes)
 
 
 # --- What can be changed, and what it costs ---
@@ -116,7 +133,8 @@ class Proposal:
     """A plan that fits, and what it takes to get there: for each change its option and its price."""
 
     plan: TrainingPlan
-    estimate: MemoryEstimate
+    needed_bytes: int
+    """With what accumulation adds, where the micro-batch is smaller than before."""
     options: tuple[str, ...]
     prices: tuple[str, ...]
 
@@ -139,8 +157,8 @@ def _shorter_rows(plan: TrainingPlan) -> list[TrainingPlan]:
 def _accumulation(before: TrainingPlan, after: TrainingPlan) -> str:
     times = before.micro_batch_size // after.micro_batch_size
     return (
-        f"gradients accumulate over {times} times as many micro-batches, for the same effective batch; each keeps the "
-        "card less busy"
+        f"gradients accumulate, and stay, over {times} times as many micro-batches for the same effective batch; each "
+        "keeps the card less busy"
     )
 
 
@@ -163,7 +181,7 @@ def _lost(pair: str) -> str:
     """How many points of accuracy the second of a pair lay below the first, as recorded for lesson 10."""
     mean = load_record("lora_vs_qlora")["paired"][pair]["mean"]
     points, low, high = (100 * mean[key] for key in ("difference", "low", "high"))
-    return f"{points:.1f} points of accuracy in lesson 10's record (95 % interval {low:.1f} to {high:.1f})"
+    return f"{points:.1f} points of accuracy lost in lesson 10's record (95 % interval {low:.1f} to {high:.1f})"
 
 
 def _four_bits(before: TrainingPlan, after: TrainingPlan) -> str:
@@ -179,7 +197,7 @@ CHANGES = (
     Change(
         "--method lora",
         _where(lambda plan: plan.method == "qlora", method="lora", quant_type=None),
-        lambda before, after: f"none: this base takes less room in {after.dtype}, unrounded, with faster steps",
+        lambda before, after: f"none: a base in {after.dtype} is not rounded, and not turned back from codes each time",
     ),
     Change("--micro-batch-size {plan.micro_batch_size}", _smaller_batches, _accumulation),
     Change(
@@ -232,25 +250,67 @@ def smallest_changes(config: PretrainedConfig, plan: TrainingPlan, card: Card) -
     pairs, and so on. Of a change that comes in steps, as halving does, the first step that fits is taken; where a
     proposal has two such changes, the cheaper one goes further.
     """
+
+    @cache
+    def needed(changed: TrainingPlan) -> float:
+        try:
+            estimate = estimate_on(config, changed, card)
+        except LorakitError:  # such as the float32 of QLoRA on "flash" attention
+            return math.inf
+        accumulates = changed.micro_batch_size < plan.micro_batch_size
+        return needed_bytes(estimate) + (accumulation_bytes(config, changed, estimate) if accumulates else 0)
+
     for number in range(1, len(CHANGES) + 1):
         ranks = sorted(combinations(range(len(CHANGES)), number), key=lambda each: each[::-1])
-        tried = [_try(config, plan, card, [CHANGES[rank] for rank in each]) for each in ranks]
+        tried = [_propose(plan, [CHANGES[rank] for rank in each], needed, card) for each in ranks]
         if found := [proposal for proposal in tried if proposal]:
             return found
     return []
 
 
-def _try(config: PretrainedConfig, plan: TrainingPlan, card: Card, changes: list[Change]) -> Proposal | None:
+def _propose(
+    plan: TrainingPlan, changes: list[Change], needed: Callable[[TrainingPlan], float], card: Card
+) -> Proposal | None:
     """The first plan that fits with all these changes; the dearest is made first, and so goes as far only as needed."""
     plans = [plan]
     for change in reversed(changes):
         plans = [changed for each in plans for changed in change.steps(each)]
     for changed in plans:
-        try:
-            estimate = estimate_on(config, changed, card)
-        except LorakitError:  # such as the float32 of QLoRA on "flash" attention
-            continue
-        if fits(estimate, card):
+        if needed(changed) <= card.usable_bytes:
             options = tuple(change.option.format(plan=changed) for change in changes)
-            return Proposal(changed, estimate, options, tuple(change.price(plan, changed) for change in changes))
+            prices = tuple(change.price(plan, changed) for change in changes)
+            return Proposal(changed, needed(changed), options, prices)
     return None
+
+
+# --- All cards at once ---
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a plan fits a card, and if not, what makes it fit."""
+
+    card: Card
+    estimate: MemoryEstimate | None
+    """None where the card has not the attention kernel that the plan names."""
+    proposals: tuple[Proposal, ...]
+    """As `smallest_changes` gives them; none where the plan fits, or where nothing helps."""
+
+    @property
+    def too_small(self) -> bool:
+        return self.estimate is not None and not fits(self.estimate, self.card)
+
+
+def judge_cards(config: PretrainedConfig, plan: TrainingPlan) -> list[Verdict]:
+    """A verdict on each of CARDS. Raises LorakitError for a plan that no card can run, as `estimate_memory` does."""
+    estimate_memory(config, plan)
+    verdicts = []
+    for card in CARDS:
+        try:
+            estimate = estimate_on(config, plan, card)
+        except LorakitError:
+            verdicts.append(Verdict(card, None, ()))
+            continue
+        proposals = () if fits(estimate, card) else tuple(smallest_changes(config, plan, card))
+        verdicts.append(Verdict(card, estimate, proposals))
+    return verdicts

@@ -4,6 +4,7 @@ Lesson 11 counts them by hand first. Each function writes down, operation by ope
 it; `Tape` adds up what is kept. Nothing here is fitted: `trace_memory` runs the real step, and is the test of it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from transformers import PretrainedConfig
 
 from lorakit.errors import LorakitError
 from lorakit.lora import check_target_modules
+from lorakit.measurements import overheads
 from lorakit.memory.allocator import ALIGNMENT, MIB
 from lorakit.memory.plan import AMPERE, DTYPES, Capability, TrainingPlan, head_dim, library_bytes, resolve_attention
 from lorakit.memory.tape import Tape, Tensor
@@ -65,6 +67,19 @@ class MemoryEstimate:
     @property
     def allocated_bytes(self) -> int:
         return self.peak.total_bytes
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What torch's allocator takes of the card: more, in the median of our measurements by the share that is in it.
+
+        How much more depends on the order in which memory comes and goes: `trace_memory` follows that.
+        """
+        return round(self.allocated_bytes * overheads()[0])
+
+    @property
+    def card_bytes(self) -> int:
+        """What the card shows as in use: reserved, and CUDA's context as it was measured."""
+        return self.reserved_bytes + overheads()[1]
 
 
 @dataclass(frozen=True)
@@ -369,7 +384,22 @@ def record_head(tape: Tape, shape: Shape, plan: TrainingPlan, x: Tensor, block: 
 # --- 3. The moments of the step ---
 
 
-def estimate_memory(config: PretrainedConfig, plan: TrainingPlan, capability: Capability = AMPERE) -> MemoryEstimate:
+@dataclass(frozen=True)
+class Stack:
+    """Whose code takes the step. `lorakit.memory.published` has others."""
+
+    weights: Callable[[Shape, TrainingPlan], dict[str, int]]
+    block: type[Block]
+    head: Callable[[Tape, Shape, TrainingPlan, Tensor, Block], Tensor]
+
+
+HUGGING_FACE = Stack(weights_of, Block, record_head)
+"""transformers, peft and bitsandbytes."""
+
+
+def estimate_memory(
+    config: PretrainedConfig, plan: TrainingPlan, capability: Capability = AMPERE, stack: Stack = HUGGING_FACE
+) -> MemoryEstimate:
     """Bytes of a training step, moment by moment; the peak is the largest moment, not the sum of all there is.
 
     Raises:
@@ -379,20 +409,20 @@ def estimate_memory(config: PretrainedConfig, plan: TrainingPlan, capability: Ca
     shape = shape_of(config)
     kernel = resolve_attention(config, plan, capability)
     check_plan(shape, plan)
-    weights = weights_of(shape, plan)
+    weights = stack.weights(shape, plan)
     tensors = trained_tensors(shape, plan)
     gradients = sum(count * allocated(size * trained_item(plan)) for count, size in tensors)
     adapters = 0 if plan.method == "full" else gradients
     states, paged, stepping = optimizer_bytes(tensors, plan)
 
-    block = Block(shape, plan, kernel)
+    block = stack.block(shape, plan, kernel)
     width = block.tokens * shape.hidden * block.item
     first, later, head = Tape(), Tape(), Tape()
     x0 = Tensor(width, grad=plan.method == "full")
     x1 = Tensor(width, grad=block.record(first, x0).grad)
     block.record(later, x1)
     x2 = Tensor(width, grad=True)
-    logits = record_head(head, shape, plan, x2, block)
+    logits = stack.head(head, shape, plan, x2, block)
 
     shared = 2 * allocated(plan.seq_len * shape.head * block.item)  # cos and sin
     if kernel == "eager":  # a mask for each row, and Gemma 2 has two kinds of it

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -12,6 +13,7 @@ import torch
 
 from lorakit.errors import LorakitError
 from lorakit.finetune.machine import write_whole
+from lorakit.measurements import FOLDER
 from lorakit.memory.measure import measure_memory
 from lorakit.memory.plan import TrainingPlan
 from lorakit.memory.presets import preset
@@ -57,8 +59,15 @@ CHANGES = (
 """One thing changed at a time, from one row of 1,024 tokens."""
 
 
-def grid() -> Iterator[tuple[str, TrainingPlan]]:
-    """(model, plan): each method on each model; a 7B model as it is usually trained; one change at a time on a 1B."""
+def grid() -> list[tuple[str, TrainingPlan]]:
+    """(model, plan): a 7B model as it is usually trained; each method on each model; one change at a time on a 1B.
+
+    Paged optimizers come last: bitsandbytes does not give their states back, and the card shows them ever after.
+    """
+    return sorted(_plans(), key=lambda pair: pair[1].optimizer.startswith("paged"))
+
+
+def _plans() -> Iterator[tuple[str, TrainingPlan]]:
     start = {"micro_batch_size": 1, "seq_len": 1024}
     for method in METHODS:
         for rows, tokens in ((1, 512), (1, 2048), (4, 512)):
@@ -77,34 +86,32 @@ def grid() -> Iterator[tuple[str, TrainingPlan]]:
             yield "Llama-3.2-1B", TrainingPlan(**{**start, **method, **change})
 
 
-def measure_grid(path: Path, command: str, tell: Callable[[str], object], minutes: float | None = None) -> dict:
-    """Measure the grid and write the record after each plan: one that was stopped is gone on with.
+def measure_grid(path: Path | None, tell: Callable[[str], object]) -> Path:
+    """Measure the grid, and write the record after each plan: a run that was stopped is gone on with.
 
     Args:
-        path: of the record; what it holds already is not measured again.
+        path: of the record, of which what it holds already is not measured again; None names one by the GPU.
         tell: is given a line for each plan.
-        minutes: after which no new plan is begun.
 
     Raises:
         LorakitError: no GPU; a record of another device or of other versions.
     """
-    here = provenance(command)
-    record = {**here, "rows": []}
+    record = provenance()
+    path = path or FOLDER / f"{slug(record['device']['name'])}.json"
     if path.exists():
-        record = json.loads(path.read_text(encoding="utf-8"))
+        earlier = json.loads(path.read_text(encoding="utf-8"))
         for name in ("device", "versions"):
-            if record[name] != here[name]:
+            if earlier[name] != record[name]:
                 raise LorakitError(
-                    f"'{path}' was measured with {name} {record[name]}, not {here[name]}: name another file."
+                    f"'{path}' was measured with {name} {earlier[name]}, not {record[name]}: name another file with "
+                    "`--output`."
                 )
+        record = earlier
     done = [(row["model"], row["plan"]) for row in record["rows"]]
-    began = datetime.now(timezone.utc)
     for model, plan in grid():
         fields = json.loads(json.dumps(asdict(plan)))  # tuples as JSON has them
         if (model, fields) in done:
             continue
-        if minutes is not None and (datetime.now(timezone.utc) - began).total_seconds() > 60 * minutes:
-            break
         try:
             measured = asdict(measure_memory(preset(model), plan))
             tell(f"{model:<16}{measured['allocated_bytes'] / 2**30:8.2f} GiB  {difference(plan)}")
@@ -114,7 +121,8 @@ def measure_grid(path: Path, command: str, tell: Callable[[str], object], minute
         record["rows"].append({"model": model, "plan": fields, **measured})
         text = json.dumps(record, indent=1) + "\n"
         write_whole(path, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
-    return record
+    tell(f"written: {path}")
+    return path
 
 
 def difference(plan: TrainingPlan) -> str:
@@ -123,14 +131,19 @@ def difference(plan: TrainingPlan) -> str:
     return ", ".join(f"{name}={value}" for name, value in asdict(plan).items() if value != usual[name]) or plan.method
 
 
-def provenance(command: str) -> dict:
-    """How a record comes about: date, device, versions, command."""
+def slug(name: str) -> str:
+    """A name as a file's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def provenance() -> dict:
+    """How a record comes about: date, device, versions, command; and no row yet."""
     if not torch.cuda.is_available():
         raise LorakitError("torch sees no CUDA GPU, so nothing can be measured: the records that are there stay.")
     names = ("torch", "transformers", "peft", "bitsandbytes")
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "command": command,
+        "command": "lorakit memory --measure",
         "device": {
             "name": torch.cuda.get_device_name(),
             "memory_bytes": torch.cuda.get_device_properties(0).total_memory,
