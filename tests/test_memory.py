@@ -22,7 +22,7 @@ from lorakit.memory import (
     resolve_attention,
     trace_memory,
 )
-from lorakit.memory.allocator import CachingAllocator
+from lorakit.memory.allocator import CachingAllocator, block_bytes
 from lorakit.memory.closed_form import constants_bytes
 from lorakit.memory.plan import library_bytes
 from lorakit.memory.step import attention_kernel, batch_of, build_model, build_optimizer, training_step
@@ -154,9 +154,17 @@ def test_adam_by_hand():
     config, start = LlamaConfig(**SMALL), {"micro_batch_size": 1, "seq_len": 16}
     parameters = sum(weight.numel() for weight in build_model(config, TrainingPlan(method="full"), "meta").parameters())
     peak = estimate_memory(config, TrainingPlan(method="full", dtype="fp32", **start)).moments[-1]
-    assert peak.gradients == pytest.approx(4 * parameters, rel=0.001)
+    assert peak.gradients == pytest.approx(4 * parameters, rel=0.01)
     assert peak.optimizer_states == 2 * peak.gradients
     assert peak.base_weights + peak.other_weights == peak.gradients
+
+
+def test_a_block_by_hand():
+    assert [block_bytes(size) for size in (1, 512, 513, MIB)] == [512, 512, 1024, MIB]
+    assert block_bytes(11 * MIB) == 12 * MIB  # a segment of its own, of which 1 MiB is not split off
+    assert block_bytes(10 * MIB + 512) == 10 * MIB + 512  # of this one nearly 2 MiB are
+    assert block_bytes(4 * MIB) == 4 * MIB  # five fill a segment of 20 MiB
+    assert block_bytes(13 * MIB // 2) == 13 * MIB // 2 + MIB // 6  # three leave 0.5 MiB
 
 
 def test_the_allocator_by_hand():
@@ -193,10 +201,10 @@ def test_weights_and_adapters_are_as_many_as_the_model_has(name):
     peak = estimate_memory(config, plan).peak
     model = build_model(config, plan, "meta")
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    assert peak.adapters == pytest.approx(4 * trained, rel=0.001)
+    assert peak.adapters == pytest.approx(4 * trained, rel=0.01)
     assert trained == count_lora_parameters(config, 4, plan.target_modules)
     base = sum(weight.numel() for weight in model.parameters() if not weight.requires_grad)
-    assert peak.base_weights + peak.other_weights == pytest.approx(2 * base, rel=0.001)
+    assert peak.base_weights + peak.other_weights == pytest.approx(2 * base, rel=0.01)
 
 
 def test_a_base_in_4_bits_is_as_large_as_the_one_that_trains(tiny_folder):

@@ -7,6 +7,20 @@ ALIGNMENT = 512
 """A block is a multiple of so many bytes."""
 
 
+def block_bytes(size: int) -> int:
+    """Bytes that a tensor takes, if many of its size are made one after the other, as a model's layers make them.
+
+    From 10 MiB on each has a segment of its own, in steps of 2 MiB; smaller ones share segments of 20 MiB. What is left
+    of a segment is lost where it is at most 1 MiB. (Sizes that mix fill each other's gaps: see `CachingAllocator`.)
+    """
+    size = -(-size // ALIGNMENT) * ALIGNMENT
+    if size <= MIB:
+        return size
+    blocks = 1 if size >= 10 * MIB else 20 * MIB // size
+    over = -size % (2 * MIB) if size >= 10 * MIB else 20 * MIB - blocks * size
+    return size + over // blocks if over <= MIB else size
+
+
 class Block:
     """A piece of a segment, and its neighbours in it."""
 

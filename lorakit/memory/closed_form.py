@@ -13,7 +13,7 @@ from transformers import PretrainedConfig
 from lorakit.errors import LorakitError
 from lorakit.lora import check_target_modules
 from lorakit.measurements import overheads
-from lorakit.memory.allocator import ALIGNMENT, MIB
+from lorakit.memory.allocator import block_bytes
 from lorakit.memory.plan import AMPERE, DTYPES, Capability, TrainingPlan, head_dim, library_bytes, resolve_attention
 from lorakit.memory.tape import Tape, Tensor
 from lorakit.models import BLOCK_SIZE
@@ -146,17 +146,6 @@ def shape_of(config: PretrainedConfig) -> Shape:
 # --- 1. What lives throughout ---
 
 
-def allocated(size: int) -> int:
-    """Bytes that torch's allocator gives for a tensor that stays (see `CachingAllocator`).
-
-    From 10 MiB on it takes a segment of its own, in steps of 2 MiB, and what is over is split off where it is more
-    than 1 MiB. (Smaller ones share their segments; what is lost there depends on the order, and is left out.)
-    """
-    size = -(-size // ALIGNMENT) * ALIGNMENT
-    over = -size % (2 * MIB)
-    return size + over if size >= 10 * MIB and over <= MIB else size
-
-
 def weights_of(shape: Shape, plan: TrainingPlan) -> dict[str, int]:
     """Bytes of the model's tensors that are not adapters."""
     item = DTYPES[plan.dtype].itemsize
@@ -165,15 +154,15 @@ def weights_of(shape: Shape, plan: TrainingPlan) -> dict[str, int]:
     for in_features, out_features, bias in shape.linears.values():
         weights = in_features * out_features
         if plan.method == "qlora":
-            base += allocated(-(-weights // 2))  # two codes a byte
+            base += block_bytes(-(-weights // 2))  # two codes a byte
             constants += constants_bytes(weights, plan.double_quant)
         else:
-            base += allocated(weights * item)
+            base += block_bytes(weights * item)
         # a 4-bit layer takes its bias back to what it computes in (bitsandbytes' Linear4bit.forward)
-        biases += allocated(out_features * item) if bias else 0
-    norms = (4 if shape.gemma else 2) * allocated(shape.hidden * other_item)
-    tables = (1 if shape.tied else 2) * allocated(shape.vocab * shape.hidden * other_item)
-    other = shape.layers * (norms + biases) + allocated(shape.hidden * other_item) + tables
+        biases += block_bytes(out_features * item) if bias else 0
+    norms = (4 if shape.gemma else 2) * block_bytes(shape.hidden * other_item)
+    tables = (1 if shape.tied else 2) * block_bytes(shape.vocab * shape.hidden * other_item)
+    other = shape.layers * (norms + biases) + block_bytes(shape.hidden * other_item) + tables
     return {
         "base_weights": shape.layers * base,
         "quantization_constants": shape.layers * constants,
@@ -184,11 +173,11 @@ def weights_of(shape: Shape, plan: TrainingPlan) -> dict[str, int]:
 def constants_bytes(weights: int, double_quant: bool) -> int:
     """Scales and look-up tables of one 4-bit layer, as bitsandbytes' QuantState keeps them."""
     scales = -(-weights // BLOCK_SIZE)
-    code = allocated(16 * 4)
+    code = block_bytes(16 * 4)
     if not double_quant:
-        return code + allocated(4 * scales)
+        return code + block_bytes(4 * scales)
     nested = -(-scales // SCALES_PER_BLOCK)
-    return code + allocated(scales) + allocated(4 * nested) + allocated(256 * 4) + allocated(4)  # table, mean
+    return code + block_bytes(scales) + block_bytes(4 * nested) + block_bytes(256 * 4) + block_bytes(4)  # table, mean
 
 
 def trained_tensors(shape: Shape, plan: TrainingPlan) -> list[tuple[int, int]]:
@@ -211,18 +200,18 @@ def optimizer_bytes(tensors: list[tuple[int, int]], plan: TrainingPlan) -> tuple
     if plan.optimizer in ("none", "sgd"):
         return 0, 0, 0
     if plan.optimizer == "adamw":  # two states in the weight's own dtype, and one root of them all while it steps
-        states = sum(count * 2 * (allocated(weights * item)) for count, weights in tensors)
+        states = sum(count * 2 * (block_bytes(weights * item)) for count, weights in tensors)
         return states, 0, states // 2
     stay = paged = 0
     for count, weights in tensors:
         if weights < EIGHT_BIT_FROM:
-            stay += count * 2 * allocated(4 * weights)
+            stay += count * 2 * block_bytes(4 * weights)
             continue
         if plan.optimizer == "paged_adamw_8bit" and weights >= PAGED_FROM:
             paged += count * 2 * weights
         else:
-            stay += count * 2 * allocated(weights)
-        stay += count * 2 * allocated(4 * -(-weights // 256))  # a float32 scale for 256 of them
+            stay += count * 2 * block_bytes(weights)
+        stay += count * 2 * block_bytes(4 * -(-weights // 256))  # a float32 scale for 256 of them
     return stay, paged, 0
 
 
@@ -254,7 +243,7 @@ class Block:
     def norm(self, tape: Tape, x: Tensor) -> Tensor:
         """RMSNorm, which computes in float32 whatever comes in."""
         size, wide = self.tokens * self.shape.hidden, 4 * self.tokens * self.shape.hidden
-        weight_grad = allocated(self.shape.hidden * self.item) if self.full else 0
+        weight_grad = block_bytes(self.shape.hidden * self.item) if self.full else 0
         x32 = self.cast(tape, x, wide)
         root = tape.op(4 * self.tokens, x32, keeps=(x32,), keeps_result=True, work=2 * wide)  # of the mean of squares
         h = tape.op(wide, x32, keeps=(x32, root), work=wide)
@@ -275,7 +264,9 @@ class Block:
         size = tokens * out_features * item
         adapted = name in plan.target_modules
         if self.full:
-            weight_grad = allocated(in_features * out_features * item) + (allocated(out_features * item) if bias else 0)
+            weight_grad = block_bytes(in_features * out_features * item) + (
+                block_bytes(out_features * item) if bias else 0
+            )
             return tape.op(size, x, keeps=(x,), weight_grad=weight_grad)
         if plan.method == "lora":
             y = tape.op(size, x)
@@ -292,7 +283,7 @@ class Block:
         wide = tokens * out_features * adapter.itemsize
         if adapter != dtype:
             x = tape.op(tokens * in_features * adapter.itemsize, x)
-        a_grad, b_grad = (allocated(plan.r * side * adapter.itemsize) for side in (in_features, out_features))
+        a_grad, b_grad = (block_bytes(plan.r * side * adapter.itemsize) for side in (in_features, out_features))
         low = tape.op(tokens * plan.r * adapter.itemsize, x, keeps=(x,), weight_grad=a_grad)
         change = tape.op(wide, tape.op(wide, low, keeps=(low,), weight_grad=b_grad))  # times lora_alpha / r
         if plan.method == "qlora":
@@ -371,7 +362,7 @@ def record_head(tape: Tape, shape: Shape, plan: TrainingPlan, x: Tensor, block: 
     full = plan.method == "full"
     count = block.tokens * shape.vocab
     h = block.norm(tape, x)
-    weight_grad = allocated(shape.vocab * shape.hidden * block.item) if full else 0
+    weight_grad = block_bytes(shape.vocab * shape.hidden * block.item) if full else 0
     logits = tape.op(count * block.item, h, keeps=(h,) if full else (), weight_grad=weight_grad)
     if shape.logits_capped:  # cap * tanh(logits / cap)
         logits = tape.op(logits.bytes, logits)
@@ -411,7 +402,7 @@ def estimate_memory(
     check_plan(shape, plan)
     weights = stack.weights(shape, plan)
     tensors = trained_tensors(shape, plan)
-    gradients = sum(count * allocated(size * trained_item(plan)) for count, size in tensors)
+    gradients = sum(count * block_bytes(size * trained_item(plan)) for count, size in tensors)
     adapters = 0 if plan.method == "full" else gradients
     states, paged, stepping = optimizer_bytes(tensors, plan)
 
@@ -424,24 +415,24 @@ def estimate_memory(
     x2 = Tensor(width, grad=True)
     logits = stack.head(head, shape, plan, x2, block)
 
-    shared = 2 * allocated(plan.seq_len * shape.head * block.item)  # cos and sin
+    shared = 2 * block_bytes(plan.seq_len * shape.head * block.item)  # cos and sin
     if kernel == "eager":  # a mask for each row, and Gemma 2 has two kinds of it
         shared += (2 if shape.gemma else 1) * plan.micro_batch_size * plan.seq_len**2 * block.item
     result = 4 * block.tokens * shape.vocab  # of log_softmax, which the head's tape keeps
     float_copy = result if logits.bytes < result else 0
     held = logits.bytes if plan.keep_outputs else 0
-    head_kept = head.kept_bytes - result
+    head_kept = stored_bytes(head) - result
     if plan.gradient_checkpointing:
         kept = shape.layers * width + shared
-        kept_by_later = later.kept_bytes - (width if x1 in later.uses else 0)
-        kept_by_first = width + shared + first.kept_bytes - (width if x0 in first.uses else 0)
+        kept_by_later = stored_bytes(later) - (width if x1 in later.uses else 0)
+        kept_by_first = width + shared + stored_bytes(first) - (width if x0 in first.uses else 0)
     else:
-        kept = first.kept_bytes + (shape.layers - 1) * later.kept_bytes + shared
-        kept_by_later, kept_by_first = 0, first.kept_bytes + shared
+        kept = stored_bytes(first) + (shape.layers - 1) * stored_bytes(later) + shared
+        kept_by_later, kept_by_first = 0, stored_bytes(first) + shared
     in_head, head_grads = head.backward(4)
     in_later, later_grads = later.backward(width)
     in_first, _ = first.backward(width)
-    table = allocated(shape.vocab * shape.hidden * block.item)
+    table = block_bytes(shape.vocab * shape.hidden * block.item)
     # where embedding and head are one table, its two gradients and their sum are there at once
     summing = 2 * table if plan.method == "full" and shape.tied else 0
 
@@ -467,6 +458,11 @@ def estimate_memory(
         moment("optimizer", 0, gradients, held, stepping),
     )
     return MemoryEstimate(moments, paged)
+
+
+def stored_bytes(tape: Tape) -> int:
+    """What the allocator gives for all that a tape keeps."""
+    return sum(block_bytes(tensor.bytes) for tensor in tape.uses)
 
 
 def check_plan(shape: Shape, plan: TrainingPlan) -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from lorakit.memory.allocator import block_bytes
 from lorakit.memory.closed_form import (
     HUGGING_FACE,
     Block,
     Shape,
     Stack,
-    allocated,
     constants_bytes,
     estimate_memory,
     weights_of,
@@ -95,7 +95,7 @@ class LitgptBlock(Block):
         r, item = self.plan.r, self.item
         mask = Tensor(x.bytes // item)  # lora_dropout is 0.05: a byte for each number, beside the result
         dropped = tape.op(x.bytes, x, keeps=(mask,))
-        a_grad, b_grad = allocated(2 * r * self.shape.hidden * item), allocated(2 * r * width * item)
+        a_grad, b_grad = block_bytes(2 * r * self.shape.hidden * item), block_bytes(2 * r * width * item)
         low = tape.op(self.tokens * 2 * r * item, dropped, keeps=(dropped,), weight_grad=a_grad)
         return tape.op(self.tokens * 2 * width * item, low, keeps=(low,), weight_grad=b_grad)
 
@@ -125,9 +125,9 @@ def litgpt_weights(shape: Shape, plan: TrainingPlan) -> dict[str, int]:
     plain = weights_of(shape, replace(plan, method="lora", quant_type=None))
     head = shape.hidden * shape.vocab
     return {
-        "base_weights": weights["base_weights"] + allocated(head // 2),
+        "base_weights": weights["base_weights"] + block_bytes(head // 2),
         "quantization_constants": weights["quantization_constants"] + constants_bytes(head, plan.double_quant),
-        "other_weights": plain["other_weights"] - allocated(head * DTYPES[plan.dtype].itemsize),
+        "other_weights": plain["other_weights"] - block_bytes(head * DTYPES[plan.dtype].itemsize),
     }
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import bitsandbytes  # noqa: F401  its operations
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -152,12 +151,16 @@ def workspaces(kernel: str, plan: TrainingPlan) -> dict[Callable, Callable[..., 
     """By operation, a function from its arguments to the bytes that it needs for itself."""
     # grad * output, in float32. CUDA's softmax reads fp16 itself, and gives its gradient in it: "meta" makes it in 32.
     share = 2 if kernel == "eager" and plan.activation_dtype == torch.float16 else 1
-    return {
+    found = {
         aten._scaled_dot_product_flash_attention_backward.default: _fused_backward,
         aten._scaled_dot_product_efficient_attention_backward.default: _fused_backward,
         aten._softmax_backward_data.default: lambda grad, output, *rest: _size(output) // share,
-        torch.ops.bitsandbytes.gemm_4bit.default: _dequantised,
     }
+    if plan.method == "qlora":
+        import bitsandbytes  # noqa: F401  not at the top: a machine where it fails to import can still do LoRA
+
+        found[torch.ops.bitsandbytes.gemm_4bit.default] = _dequantised
+    return found
 
 
 def dry_attention(kernel: str) -> str:
