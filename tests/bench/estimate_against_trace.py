@@ -8,12 +8,15 @@ timed; beside them, the dry run of an 8B model in a process of its own, whose pe
 
 import argparse
 import resource
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, median
 
-from machine import GIB, RECORDS, provenance, refuse_existing, run_apart, write_record
+from machine import GIB, RECORDS, ROOT, provenance, refuse_existing, run_apart, write_record
+
+sys.path.append(str(ROOT / "tests"))  # the plans are those of the tests
 from memory_plans import random_plans
 
 from lorakit.memory import TrainingPlan, estimate_memory, preset, trace_memory
