@@ -3,6 +3,7 @@
 Figures that stand still are plotly's: a function makes one, and the lesson shows it with `fig.show()`.
 """
 
+import lorakit  # noqa: F401  first: it quiets what bitsandbytes says where peft loads it
 from widgets.adapter_dial import show_adapter_dial
 from widgets.adapter_size import show_adapter_size
 from widgets.attention import show_attention
@@ -12,6 +13,8 @@ from widgets.forward_pass import by_block_figure, lens_figure, rotation_figure
 from widgets.live_training import show_training
 from widgets.logits import show_logits
 from widgets.lora_picture import show_lora, show_qlora
+from widgets.memory import show_memory
+from widgets.memory_figures import measured_figure, moments_figure, step_figure
 from widgets.model_picture import show_model
 from widgets.progress import progress
 from widgets.quantization import show_quantization
@@ -25,6 +28,8 @@ __all__ = [
     "census_figure",
     "lens_figure",
     "loss_figure",
+    "measured_figure",
+    "moments_figure",
     "progress",
     "rotation_figure",
     "show_adapter_dial",
@@ -33,10 +38,12 @@ __all__ = [
     "show_course_map",
     "show_logits",
     "show_lora",
+    "show_memory",
     "show_model",
     "show_number_formats",
     "show_qlora",
     "show_quantization",
     "show_tokens",
     "show_training",
+    "step_figure",
 ]

@@ -113,7 +113,8 @@ const explorer = (describe) => ({
     const answer = (value) => {
       const answered = model.get("answered") ?? {};
       const refused = model.get("refused") ?? {};
-      const is = (question) => Object.entries(question).every(([name, asked]) => value[name] === asked);
+      const same = (one, other) => JSON.stringify(one) === JSON.stringify(other); // of "many", a list
+      const is = (question) => Object.entries(question).every(([name, asked]) => same(value[name], asked));
       const open = !is(answered);
       const why = open && refused.why && is(refused.question) ? `${refused.why} Still shown is the last answer.` : "";
       say(refusal, why);
