@@ -89,7 +89,7 @@ print(f"codes {codes / GiB:.2f} + scales {constants / GiB:.2f} + others {4 * oth
 f"bf16 is {2 * (linear + other) / total:.2f} times that"
 
 # %% [markdown]
-# Not a quarter, but a third. "Three to four times less" is true of the codes; what was lifted to float32 takes twice of
+# Not a quarter, but a third. "Three to four times less", as is often said, is true of the codes; what was lifted to float32 takes twice of
 # what it took before. How much that matters depends on the vocabulary. **Predict** which of these models gains least.
 
 # %%
@@ -99,7 +99,7 @@ for name in ("SmolLM2-135M", "Llama-3.2-1B", "gemma-2-2b", "Llama-2-7B", "Llama-
     print(f"{name:13} {in_16 / GiB:7.2f} GiB in bf16, {in_4 / GiB:6.2f} for QLoRA: {in_16 / in_4:.2f} times less")
 
 # %% [markdown]
-# What a small model fills in 4 bits is mostly vocabulary; so it is with 256,000 tokens. Are these numbers real? Make
+# What a small model fills in 4 bits is mostly vocabulary; so it is with the 256,000 tokens of gemma-2-2b. Are these numbers real? Make
 # the model of this course, prepared for QLoRA just as the libraries do it, on this machine (with random weights: bytes do
 # not look at them), and count the tensors that are there. `estimate_memory` is the course's own count, of which much more
 # below.
@@ -122,7 +122,8 @@ for (name, size), estimate in zip(found.items(), counted, strict=True):
 
 # %% [markdown]
 # Found where they were counted. The estimate's scales are larger since it counts look-up tables too, and rounds each
-# tensor up to 512 bytes, as the allocator of a GPU does.
+# tensor up to 512 bytes, as the allocator of a GPU does. (A tensor of 10 MiB or more may take up to 1 MiB besides: the
+# allocator hands these out in steps of 2 MiB, and splits off only what is worth it.)
 
 # %% [markdown]
 # ### Exercise 11.1 · what the model fills
@@ -131,7 +132,8 @@ for (name, size), estimate in zip(found.items(), counted, strict=True):
 # adapters, which are in float32. With `method="lora"` the base is in bf16. With `"qlora"` its linear layers are 4-bit
 # codes, with a scale for each 64 weights: a float32, or with `double_quant` one byte, 256 of which share a float32; what
 # else the base has is in float32 then. Return how many **GiB** base and adapters fill. (Every block is full. Leave the
-# look-up tables out.)
+# look-up tables out.) `hint("11.1")` helps a little more each time, and `solution("11.1")` shows an answer (both with
+# `from lorakit.checks import hint, solution`).
 
 
 # %% exercise="11.1" points=2
@@ -213,7 +215,8 @@ for method in ("full", "lora"):
         )
 
 # %% [markdown]
-# 40 GB with full fine-tuning, and 25 MB with LoRA, where there is hardly anything to save. And **alpha**? It is a factor:
+# 40 GB with full fine-tuning, and 25 MB with LoRA, where there is hardly anything to save. (By the rule alone the 8-bit
+# states of all weights are 13.69 GB; the rest is the allocator's rounding.) And **alpha**? It is a factor:
 # it multiplies a number that is there anyway. No memory calculator has to ask for it.
 
 # %% [markdown]
@@ -222,8 +225,8 @@ for method in ("full", "lora"):
 # *Medium, 8 minutes.* Of a model `frozen` weights are frozen. `trained` lists how many weights each trained tensor has,
 # and each of these weights takes `width` bytes. Return the bytes that training adds: gradients and states. `optimizer` is
 # `"sgd"` (no states), `"adamw"` (two, of the weights' own width) or `"adamw_8bit"`: in tensors of at least 4,096 weights
-# two states of one byte a weight, and for each state a float32 scale for each 256 weights (which divide them here); in
-# smaller tensors two float32 states.
+# two states of one byte a weight, and for each state a float32 scale for every 256 weights (all sizes are multiples of
+# 256); in smaller tensors two float32 states. Leave out the root that AdamW takes as it steps.
 
 
 # %% exercise="11.2" points=2
@@ -269,8 +272,8 @@ check_training_bytes(training_bytes)
 from lorakit.memory.tape import Tape, Tensor
 
 tape = Tape()
-x = Tensor(2 * D, grad=True)
-gate = tape.op(2 * F, x)
+x = Tensor(2 * D, grad=True)  # so many bytes, and a gradient comes to it
+gate = tape.op(2 * F, x)  # the bytes of the output, then the inputs
 active = tape.op(2 * F, gate, keeps=[gate])  # silu
 up = tape.op(2 * F, x)
 product = tape.op(2 * F, active, up, keeps=[active, up])
@@ -279,8 +282,12 @@ f"kept: {tape.kept_bytes:,} bytes, which is {tape.kept_bytes / (2 * F):.0f} time
 
 # %% [markdown]
 # Three: gate, silu(gate), up. The product itself is thrown away: only `down` reads it, and `down` is frozen. Now the
-# whole block, part by part, as `estimate_memory` has it, for LoRA in bf16. Two things in it are easily overlooked:
+# whole block, part by part, as `estimate_memory` has it, for LoRA in bf16. Three things in it are easily overlooked:
 #
+# - **Attention runs on one of several kernels.** transformers calls torch's `scaled_dot_product_attention`, `sdpa` for
+#   short, which picks one. *flash* never makes the T × T scores of a head as a whole, but takes 16 bits only.
+#   *efficient* does not make them either, and takes float32 too, but no grouped heads (lesson 02). *math* is plain
+#   operations, takes anything, and keeps T × T;
 # - **RMSNorm computes in float32.** Whatever comes in, it keeps a float32 copy: 4 D, twice a block;
 # - **peft's adapters are in float32**, and an adapter takes its input in its own dtype. So each adapted layer makes,
 #   and keeps, a float32 copy of its input: 4 D for q, and 4 D more for v.
@@ -328,7 +335,7 @@ f"a block {sum(kept.values()):,.0f}, all {L} of them {L * sum(kept.values()) / M
 # 4 · 2 D, and a float32 for each head; norm again; 6 F. Check it against the lines. The sums and `o` keep nothing.
 #
 # So a 7B model keeps 5 MiB *a token*. 4 rows of 512 tokens keep 10 GiB, and its weights are 12.55. Full fine-tuning has
-# no adapters that make copies, but every trained layer keeps its input, and that is more:
+# no adapters that make copies, but every trained layer keeps its input, and a trained norm what it multiplies. That is more:
 
 # %%
 for method in ("lora", "full"):
@@ -342,7 +349,7 @@ for method in ("lora", "full"):
 # has `D` numbers, gate and up make `F`, and all these take `width` bytes each (2 or 4). `adapted` lists which of
 # `"gate_proj"`, `"up_proj"`, `"down_proj"` have an adapter of rank `r` in float32. An adapted layer keeps its input in
 # float32, for A, and A's output, r float32 numbers, for B. Where the input takes 2 bytes, each adapted layer makes a
-# float32 copy of its own. Where it takes 4, it keeps the input itself, and what several keep counts once.
+# float32 copy of its own. Where it takes 4, the layer keeps the input itself, and what several keep counts once.
 
 
 # %% exercise="11.3" points=3
@@ -382,7 +389,8 @@ for name in ("Llama-2-7B", "SmolLM2-135M", "Llama-3-8B", "gemma-2-2b"):
     )
 
 # %% [markdown]
-# With 256,000 tokens in the vocabulary the logits take more than the weights. No adapter and no quantisation changes
+# Where the vocabulary is large beside the model, the logits take more than the weights: so with gemma-2-2b, and far more so
+# with our own small model. No adapter and no quantisation changes
 # that; shorter rows and smaller batches do. (So do losses that never make all logits at once, such as Liger's or
 # `cut-cross-entropy`'s. They are not counted here.)
 #
@@ -403,7 +411,8 @@ for method in ("lora", "qlora"):
 #
 # A run fits if its *largest moment* does. The parts do not add up, since not all are there at once: when gradients
 # appear, activations go. `estimate_memory` goes through six moments of a step. **Predict** which is the largest, here
-# for our small model with LoRA, and where the gradients of the adapters come in.
+# for our small model with LoRA. ("While it works" is what an operation needs as it runs, such as gradients of activations;
+# "libraries" is what cuBLAS keeps to work in.)
 
 # %%
 from widgets import moments_figure
@@ -412,7 +421,8 @@ estimate = estimate_memory(small, TrainingPlan("lora"))
 moments_figure({moment.name: moment for moment in estimate.moments}, "SmolLM2-135M, LoRA, 4 rows of 512 tokens").show()
 
 # %% [markdown]
-# The peak comes right after the forward pass: every block keeps its part, none has been freed yet, and the logits are
+# The peak comes right after the forward pass, before the adapters have any gradient (they are too small to be seen here
+# at all): every block keeps its part, none has been freed yet, and the logits are
 # there three times. From then on it falls. With full fine-tuning the largest moment may be the last: gradients, states
 # and their roots, with all activations gone.
 
@@ -467,7 +477,7 @@ def rise(moment):
     return moment.gradients + moment.activations + moment.logits + moment.working
 
 
-del model, optimizer, weights, scales
+model = optimizer = weights = scales = None
 release_memory()
 plan = TrainingPlan("lora", micro_batch_size=1, seq_len=128)
 predicted = {"peak": rise(estimate_memory(small, plan).peak)}
@@ -475,7 +485,7 @@ seconds, live, begins = watched_step(small, plan)
 step_figure(seconds, live, begins, predicted).show()
 
 # %% [markdown]
-# A staircase of thirty blocks, a spike at the loss, and the same staircase down. The gradients are the little that is
+# Up block by block, a plateau while the loss goes forth and back, and down again. The gradients are the little that is
 # left at the end. In numbers:
 
 # %%
@@ -515,8 +525,8 @@ f"measured {max(live) / MiB:.2f} MiB, predicted {rise(estimate_memory(small, pla
 # *Medium, 8 minutes.* Of a step we know, in bytes: `fixed`, weights, adapters and states, which are always there;
 # `kept`, what one block keeps for its way back, of which there are `layers`; `edge`, what enters a block; `loss`, the
 # most that is there at the loss on top of what the blocks keep; `working`, what going back through a block needs on top;
-# and `gradients`, of all that is trained. Count the gradients at the optimizer alone. With `checkpointing` a block
-# keeps its `edge` only, and when it goes backward it is first computed anew and keeps what it would have kept: one block
+# and `gradients`, of all that is trained. To keep it simple, count the gradients at the optimizer alone, and no root. With `checkpointing` a block
+# keeps its `edge` only, and when it goes backward it is first computed anew and keeps what it would have kept, besides its edge: one block
 # at a time. Return the bytes at the largest of three moments: at the loss, on the way back through the last block, and
 # when the optimizer steps (all that the blocks kept has been freed then).
 
@@ -639,7 +649,7 @@ for (name, size), (other_name, other_size) in zip(lora.items(), qlora.items(), s
 # - And **attention keeps eight times as much**. The flash kernel takes 16 bits only. torch's other lean kernel takes
 #   float32, but no grouped heads (lesson 02), and this model has 9 query heads on 3 pairs of keys and values. So `sdpa`
 #   falls to plain operations, the *math* kernel, which keeps the T × T matrix of every head: 4 · H · T bytes for each
-#   token, more with each token that a row has.
+#   token, more with each token that a row has. (Here 18,432; the rest is q, k and v in float32, k and v once for each head.)
 #
 # **Predict** how the two compare as rows get longer.
 
@@ -667,7 +677,8 @@ if not on_gpu:
 
 # %% [markdown]
 # Six of these ten take more with QLoRA, and the 8B takes nearly the same. What decides is how large the weights are
-# beside the activations, and whether heads are grouped: those of Llama-2 and SmolLM2-1.7B are not.
+# beside the activations, and whether heads are grouped: those of Llama-2 and SmolLM2-1.7B are not. (With more tokens the
+# float32 stream alone can turn it over, as with SmolLM2-1.7B in the next list.)
 #
 # So where does QLoRA pay? Where weights are the larger part, and where activations are not kept. **Gradient checkpointing**
 # does the latter, and `prepare_model_for_kbit_training` switches it on unless told not to. Each model with and without it:
@@ -714,9 +725,9 @@ for change in changes:
     )
 
 # %% [markdown]
-# - Twice the rows cost twice the activations, and with a lean kernel only the number of tokens counts, not how they are
+# - Twice the rows cost about twice the activations, and with flash or efficient only the number of tokens counts, not how they are
 #   cut into rows. The math kernel keeps T × T.
-# - Rank 64 costs 0.4 GiB more, nearly all of it weights and their company. An adapter on *every* layer costs 6.9, and
+# - Rank 64 costs 0.4 GiB more, weights and states: at this moment there are no gradients yet. An adapter on *every* layer costs 6.9, and
 #   not for its weights: each adapted layer keeps its input in float32. Adapters in bf16 make no such copies.
 # - 8-bit states save next to nothing here. A base in float32 has twice the weights and half as much again of activations,
 #   not twice: what is kept in float32 anyway does not grow.
@@ -731,7 +742,7 @@ moments_figure(
 ).show()
 
 # %% [markdown]
-# Now turn the knobs yourself: for any model of the list, or one that you have loaded.
+# Now turn the knobs yourself: for any model that the first list offers, or one that you have loaded.
 
 # %%
 from widgets import show_memory
@@ -827,7 +838,7 @@ for name in names:
 # - "An 8B in about 10 GB" is not enough for 4 rows of 512. Its vocabulary costs it 4.2 GB of embedding and head in
 #   float32, and 3 GB at the loss.
 # - 13B with QLoRA and checkpointing takes what a 7B is said to take.
-# - 70B: LoRA holds the weights in 16 bits, 141 GB, which no card of the table has. With QLoRA, codes and scales are 35 GB,
+# - 70B: LoRA holds the weights in 16 bits, 141 GB, which no card of the course's list has. With QLoRA, codes and scales are 35 GB,
 #   and the vocabulary adds 8.4.
 
 # %% [markdown]
@@ -843,7 +854,7 @@ for row, plan, _ in measured:
 
 # %% [markdown]
 # With checkpointing LoRA and QLoRA stay well within 22 and 10 GB; without it, one row of 1,024 tokens takes QLoRA past its
-# 10. Full fine-tuning in 16 bits throughout takes 67 GB at each of these lengths: its peak is the optimizer's step, where
+# 10. Full fine-tuning in 16 bits throughout takes 67.5 GB at each of these lengths: its peak is the optimizer's step, where
 # no activation is left.
 
 # %% [markdown]
@@ -891,7 +902,7 @@ for name in names:
     print(f"{name:13} " + "; ".join(f"{method}: {smallest_card(name, method)}" for method in ("full", "lora", "qlora")))
 
 # %% [markdown]
-# ("full" is in bf16 with both states in bf16, the 60 GB of the table.) So QLoRA with checkpointing does what it is known
+# ("full" is in bf16 with both states in bf16: 67 GB with the roots. An H100 and an A100 80GB are nearly the same size.) So QLoRA with checkpointing does what it is known
 # for: it brings a 7B to a card of 12 GB, or 16 where the vocabulary is large, a 13B to one of 12, and a 70B to one of 80.
 # With LoRA a 7B takes 16 or 24. What QLoRA costs in time and in accuracy, lessons 10 and 12 measure. In a terminal,
 # `lorakit memory Llama-3-8B --card t4` tells the same of any plan, and the smallest change that makes it fit.

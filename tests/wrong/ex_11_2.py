@@ -219,3 +219,14 @@ def training_bytes(frozen, trained, width, optimizer):
         elif optimizer == "adamw_8bit":
             total += 2 * (n + 4 * n // 256) if n >= 4096 else 2 * 4 * n
     return total
+
+
+# %% the root of AdamW -> The root that AdamW takes as it steps is counted
+def training_bytes(frozen, trained, width, optimizer):
+    total = width * sum(trained)
+    for n in trained:
+        if optimizer == "adamw":
+            total += 3 * width * n
+        elif optimizer == "adamw_8bit":
+            total += 2 * (n + 4 * n // 256) if n >= 4096 else 2 * 4 * n
+    return total

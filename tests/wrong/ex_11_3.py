@@ -149,3 +149,11 @@ def mlp_kept(D, F, width, r, adapted):
     if width == 4:
         inputs = set(inputs)
     return kept + 4 * sum(inputs) + 4 * r * len(adapted)
+
+
+# %% the adapted down_proj keeps nothing -> The input of an adapted down_proj is left out
+def mlp_kept(D, F, width, r, adapted):
+    inputs = [D for name in adapted if name != "down_proj"]
+    if width == 4:
+        inputs = set(inputs)
+    return 3 * F * width + 4 * sum(inputs) + 4 * r * len(adapted)

@@ -146,3 +146,10 @@ def peak_bytes(fixed, layers, kept, edge, loss, working, gradients, checkpointin
     blocks = layers * (edge if checkpointing else kept)
     computed_anew = kept if checkpointing else 0
     return fixed + max(blocks + loss // 2, blocks + computed_anew + working, gradients)
+
+
+# %% its own edge is gone -> The block that is computed anew keeps its edge besides
+def peak_bytes(fixed, layers, kept, edge, loss, working, gradients, checkpointing):
+    if checkpointing:
+        return fixed + max(layers * edge + loss, (layers - 1) * edge + kept + working, gradients)
+    return fixed + layers * kept + max(loss, working) if gradients < layers * kept else fixed + gradients

@@ -42,7 +42,7 @@ def check_mlp_kept(answer: Answer, draw: Random) -> None:
                     mistakes=_kept_mistakes(returned, D, F, width, r, adapted),
                 )
             )
-        judge(trials, "the bytes that are kept for each token")
+        judge(trials, "the number of bytes that are kept for each token")
 
 
 def _kept(D: int, F: int, width: int, r: int, adapted: list[str]) -> int:
@@ -64,6 +64,9 @@ def _kept_mistakes(seen: Any, D: int, F: int, width: int, r: int, adapted: list[
     base = 3 * F * width
     added = right - base
     return {
+        "The input of an adapted down_proj is left out: the product is thrown away only where down_proj is frozen.": (
+            right - 4 * F if DOWN in adapted else right
+        ),
         "The input of silu is left out: its slope depends on it.": right - F * width,
         "The factors of the product are left out: each is the other's slope.": right - 2 * F * width,
         "The product itself is counted: a frozen down_proj does not read it again.": right + F * width,
@@ -124,7 +127,7 @@ def check_peak(answer: Answer, draw: Random) -> None:
                 mistakes=_peak_mistakes(returned, step),
             )
         )
-    judge(trials, "the bytes of the largest moment")
+    judge(trials, "the largest moment's size in bytes")
 
 
 def _some_step(draw: Random, largest: str, checkpointing: bool) -> dict[str, int]:
@@ -202,6 +205,9 @@ def _peak_mistakes(seen: Any, step: dict[str, int]) -> dict[str, float | None]:
         "Checkpointing is not taken into account.": peak(checkpointing=False),
         "This counts as if checkpointing were always on.": peak(checkpointing=True),
         "With checkpointing the input of each block is still kept.": peak(blocks=0) if checkpointing else right,
+        "The block that is computed anew keeps its edge besides: all of them are still there.": (
+            max(at_loss, in_block - step["edge"], at_optimizer) if checkpointing else right
+        ),
         "With checkpointing the block that goes backward is first computed anew, and keeps what it keeps.": peak(
             rebuilt=0
         ),

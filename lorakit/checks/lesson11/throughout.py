@@ -42,7 +42,7 @@ def check_model_gib(answer: Answer, draw: Random) -> None:
                 mistakes=_model_mistakes(returned, linear, other, adapter, method, double),
             )
         )
-    judge(trials, "the GiB that base and adapters fill")
+    judge(trials, "the number of GiB that base and adapters fill")
 
 
 def _model_bytes(linear: int, other: int, adapter: int, method: str, double: bool) -> int:
@@ -130,7 +130,7 @@ def check_training_bytes(answer: Answer, draw: Random) -> None:
                     mistakes=_training_mistakes(returned, frozen, trained, width, optimizer),
                 )
             )
-        judge(trials, "the bytes of gradients and optimizer states")
+        judge(trials, "the number of bytes of gradients and optimizer states")
 
 
 def _states(trained: list[int], width: int, optimizer: str) -> int:
@@ -173,6 +173,9 @@ def _training_mistakes(
         "AdamW keeps two states for each weight: this counts one.": gradients + states / 2,
         "The gradients are left out.": states,
         "Gradients have the dtype of their weights: here they always take 4 bytes.": right + (4 - width) * count,
+        "The root that AdamW takes as it steps is counted: it is to be left out here.": (
+            right + gradients if adamw else right
+        ),
         "The trained weights themselves are counted too: only what training adds is asked for.": right + gradients,
         "This gives SGD states: it needs none here.": right if states else right + 2 * gradients,
         "AdamW's states have the dtype of their weights: here they always take 4 bytes.": (
