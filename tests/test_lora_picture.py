@@ -90,6 +90,20 @@ def test_no_part_of_the_figure_leaves_it_or_covers_another(shape):
     assert float(b.get("y")) + float(b.get("height")) < float(a.get("y"))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(576, 576, 8), (576, 192, 8), (1536, 576, 256), (64, 64, 64), (4096, 1024, 1)])
+def test_no_label_of_qlora_stands_on_a_box(shape, dtype):
+    svg = ElementTree.fromstring(qlora_svg(qlora(*shape), dtype))
+    _, *boxes = svg.iter(f"{SVG}rect")
+    places = [[float(box.get(name)) for name in ("x", "y", "width", "height")] for box in boxes]
+    for text in svg.iter(f"{SVG}text"):
+        long, x, y = 0.55 * 14 * len(text.text), float(text.get("x")), float(text.get("y"))
+        start = x if text.get("text-anchor") == "start" else x - long / 2
+        for left, top, wide, high in places:
+            beside = start + long < left or left + wide < start
+            assert beside or y + 3 < top or top + high < y - 11, text.text
+
+
 def test_it_says_qlora_in_words_too_and_refuses_another_layer():
     assert "kept as codes of 165,888 bytes" in show_qlora(qlora(576, 576, 8)).data
     for layer in (nn.Linear(4, 4), LoRALinear(nn.Linear(4, 4), 2, 2)):

@@ -96,9 +96,8 @@ def qlora_svg(layer: LoRALinear, compute_dtype: torch.dtype) -> str:
         _text((arrow + w_left) / 2, middle - 8, "dequantise"),
         _text((arrow + w_left) / 2, middle + 20, "level × scale"),
         _rect(w_left, w_top, w_wide, high, GREY, dashed=True),
-        _text(left, middle - 12, f"W: {outputs} × {inputs}"),
-        _text(left, middle + 6, _name(compute_dtype)),
-        _text(left, middle + 24, "while it is used"),
+        _text(left + 8, w_top + high + 20, f"W: {outputs} × {inputs},", "start"),
+        _text(left + 8, w_top + high + 37, f"{_name(compute_dtype)}, while used", "start"),
         *_paths(left, right, w_top, high, inputs, outputs, f"× alpha / r = {words.number(layer.scaling)}"),
         *_adapter(right, wide, high, thin, (inputs, outputs, r), (f"{dtype}, trained",) * 2),
         _text(

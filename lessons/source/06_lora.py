@@ -437,10 +437,20 @@ print(*map(line, [*ranks, "r 8, alpha 4", "r 8, alpha 64", "r 64, alpha 16"]), s
 # had told us.
 #
 # And the −3.0 of rank 4, whose bracket leaves zero out? The brackets know of the chance in *which sentences* were
-# judged. They know nothing of the chance in training: A is drawn at random, and another seed learns otherwise. Lesson
-# 10 repeats one setting with three seeds, and there QLoRA's accuracies lie 2.8 points apart. So with one seed, as
-# here, two or three points between two settings may be luck. A result to remember whenever somebody compares ranks
-# with one run each.
+# judged. They know nothing of the chance in training: A is drawn at random, and so is the order of the reviews, so
+# another seed learns otherwise. Lesson 10 has a record of one setting of each method, with three seeds. **Predict:**
+# how many points lie between the best and the worst seed?
+
+# %%
+repeated = load_record("lora_vs_qlora")["runs"]
+for method in ("lora", "qlora", "full"):
+    seeds = [100 * run["after"]["accuracy"] for run in repeated if run["method"] == method]
+    each = ", ".join(f"{accuracy:.1f}" for accuracy in seeds)
+    print(f"{method:5} accuracy {each} %: {max(seeds) - min(seeds):.1f} points apart")
+
+# %% [markdown]
+# So with one seed, as in the table of ranks, two or three points between two settings may be luck. A result to
+# remember whenever somebody compares ranks with one run each.
 #
 # And the losses on the way:
 
@@ -484,7 +494,7 @@ print(*map(line, ["r 8, alpha 16", "r 64, alpha 16", "r 8, alpha 16, all linear 
 # - **Full fine-tuning** of all 134.5 million weights is level with LoRA's 460,800: its brackets at 2e-5 and 1e-4 have
 #   zero in them. At 5e-4 it falls behind; it wants smaller steps than an adapter does. Its peak was 3.3 GiB, LoRA's
 #   1.5 (on a CPU, all of the process). That LoRA loses nothing against it is true here, on a small task, as far as
-#   1,000 sentences and one seed can tell.
+#   1,000 sentences and one seed can tell. Lesson 10 has three seeds of both, and cannot tell them apart either.
 # - **rsLoRA** at r = 64 and alpha 16 scales by 16 / √64 = 2, which is alpha / r of alpha 128. The two runs agree in
 #   every number: it is another rule for alpha, and nothing else.
 # - **DoRA** is a point above, **PiSSA** five below, both at the learning rate that was chosen for LoRA. PiSSA starts
