@@ -248,7 +248,7 @@ print(f"{'together':20} {found:>12,} bytes, or {found * 8 / weights:.4f} bits a 
 # %% [markdown]
 # The average of 10.1 misses 240 of these bytes. The last group of scales of a layer may not be full: 576 x 576 weights
 # have 5,184 scales, 20.25 groups of 256, so 21. 10.2 finds each of them. Not counted are one offset and two small
-# look-up tables a layer, 1,092 bytes each time.
+# look-up tables a layer, 1,092 bytes, which makes 0.2 MB in all; in a large model they are nothing.
 #
 # 4.127 bits a weight against 16 is a factor of 3.88: this is where "three to four times less memory" comes from. It is
 # true of the quantised weights. What a whole training run saves is another question, which lesson 11 answers byte by
@@ -493,7 +493,7 @@ history = show_training(config, model, tokenizer, train=train, held_out=held_out
 print(f"before: {history.before}\nafter:  {history.after}")
 
 # %% [markdown]
-# Compare with lesson 07's two lines. If the 4-bit base starts lower, that is the price of rounding. If the gap is
+# Compare with lesson 07's two lines (of your own run: stored outputs may be of different machines). If the 4-bit base starts lower, that is the price of rounding. If the gap is
 # smaller after training, the adapter may have repaired some of the rounding, or learning the task may simply outweigh
 # it: this run cannot tell the two apart. (And our "unrounded" base was rounded once before it came to us, as lesson
 # 00 said; on a base that never was, the price may differ.)
@@ -555,7 +555,7 @@ print(f"{len(mended)} mended, {len(broken)} broken\n", *mended[:4], "--- broken:
 # That takes too long for a lesson, so it was recorded: the same rows in the same order, three seeds, 1,000 held-out
 # sentences, each run in a process of its own. The third method is **full fine-tuning**: no adapter, every weight
 # trained, all in float32. Its learning rate is its own, 1e-4 where the adapters have 2e-3: of the three that lesson 06
-# tried, the one that ended with the lowest loss. **Predict** the order of the methods: by accuracy, by the time of a
+# tried, the one with the lowest loss on held-out sentences. **Predict** the order of the methods: by accuracy, by the time of a
 # step, and by peak memory.
 
 # %%
@@ -572,8 +572,9 @@ for name, runs in by_method.items():
         )
 
 # %% [markdown]
-# With seed 0, LoRA and QLoRA are the runs that you made, on the machine that is named. The accuracies differ because
-# all 1,000 are judged, and the peaks because these processes kept all of their compiled programs. A step of QLoRA took
+# With seed 0, LoRA and QLoRA are the runs that lesson 07 and this one make. Accuracy and loss differ from yours because
+# all 1,000 are judged here, the times because your machine is another, or had other work, and the peaks because these
+# processes kept all of their compiled programs. A step of QLoRA took
 # longer than one of LoRA with every seed, so it does not "train faster" here; one of full fine-tuning took longest, with
 # a gradient to compute for every weight.
 #
@@ -597,7 +598,7 @@ for name, runs in by_method.items():
     print("{:5}  peak {}, of which weights, gradients, optimizer {}; the rest {}".format(name, *sizes))
 
 # %% [markdown]
-# The rest is much the same for all three: Python and its libraries, compiled programs, and what a forward pass keeps
+# The rest is of the same size for all three, 1.8 to 2.0 GiB: Python and its libraries, compiled programs, and what a forward pass keeps
 # for the way back. It is most of the peak for LoRA and QLoRA, because this model is small. In one of 8 billion weights
 # the other column decides, and lesson 11 does that sum.
 #
@@ -613,7 +614,8 @@ for pair, paired in record["paired"].items():
 # **QLoRA did worse than LoRA**: the interval of the mean leaves zero out. Two of the three seeds alone could not have
 # told you. And "less than 1 % loss", as is often said, does not hold here: the mean is two points, though the interval
 # just reaches below one. Look at the numbers before the arrows too: rounding cost nearly six points before any
-# training, and of these two are left after it.
+# training; after it the gap is two. Go by accuracy here: the loss also counts how sure a model is, and can rise where
+# the verdicts hardly change, as in full fine-tuning's third run.
 #
 # **Full fine-tuning and LoRA cannot be told apart**: with two seeds the one comes out ahead, with the third the other,
 # and the interval of the mean has zero nearly in its middle. That is not yet "equal": a point either way would fit.
@@ -639,7 +641,7 @@ in_8_bits, paged = sum(size >= 4_096 for size in sizes), sum(size >= 100_000 for
 f"of {len(sizes)} tensors, {in_8_bits} would get a state in 8 bits, and {paged} would be paged"
 
 # %% [markdown]
-# At this size it saves 3 MB, and pages nothing. It is made for adapters of 160 million weights (r = 64 on every linear
+# At this size it saves about 2.5 MB, and pages nothing. It is made for adapters of 160 million weights (r = 64 on every linear
 # layer of a 7B model), whose AdamW would keep 1.3 GB. One step with it, where there is a GPU that can page:
 
 # %%
@@ -737,7 +739,8 @@ report("base before quantising", next_logits(merged))
 
 # %% [markdown]
 # It drifts, and not because of the merge: this base gives other logits than its 4-bit copy, with or without an adapter.
-# But most of what was learned is there, and the accuracy is near. Many people merge like this, since it is the easiest:
+# But most of what was learned is there, and the accuracy is near, as far as 100 sentences can tell, which leave seven points either
+# way: drift and KL say more here. Many people merge like this, since it is the easiest:
 # it makes a model that nobody has trained, and that has to be judged anew.
 #
 # What if that model is wanted in 4 bits? Quantise it, as the base was quantised before training. **Predict:** worse
@@ -758,7 +761,7 @@ merged = merged_into(base)
 report("dequantised base", next_logits(merged))
 
 # %% [markdown]
-# This is the model that was trained, to the last digits. It is no longer small: 32 bits a weight. And in 16?
+# This is the model that was trained, to all the digits shown. It is no longer small: 32 bits a weight. And in 16?
 
 # %%
 for weight in merged.parameters():
@@ -778,13 +781,14 @@ merged = merged_into(load_model(**four_bits, dtype=torch.float32)[0])
 report("4-bit base", next_logits(compute_in_float32(merged)))
 
 # %% [markdown]
-# Hold this against "without its adapter". The merge has thrown the fine-tune away: nearly as far off as a model that
-# never had it, and about as good. No error was raised, and peft's warning speaks of "rounding errors".
+# Hold this against "without its adapter". The merge has thrown most of the fine-tune away: by its drift it is nearly as far
+# off as a model that never had it, and about as good. No error was raised; peft warns of "rounding errors", a warning
+# that the cell above hides.
 
 # %% [markdown]
 # ### Why so little arrives
 #
-# Look into one layer, in the middle of the model. **Predict** what share of its codes changes when the change is
+# Look into one layer. **Predict** what share of its codes changes when the change is
 # added, and what share of the change is there afterwards. First its three matrices: W as the codes have it, W as it
 # was before quantising, and the change.
 
@@ -841,7 +845,8 @@ for start, W in {"the dequantised W": W_codes, "the W before quantising": W_befo
 #
 # *Hard, 12 minutes.* Do it by hand. `codes`, `(out_features, in_features)`, are a layer's codes, unpacked this time,
 # `absmax` has the scale of each block of 64, in the order of the rows, and `levels` are the 16 levels, rising. Add the
-# adapter, scaled, to what the codes stand for, and quantise the sum: return the new codes, in the shape of the old,
+# adapter, scaled, to what the codes stand for, and quantise the sum as lesson 09 does it: the new scale of a block is its
+# largest magnitude, the code is that of the nearest level. Return the new codes, in the shape of the old,
 # and the new scales, as a pair. (No double quantisation here.)
 
 
