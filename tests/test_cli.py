@@ -796,7 +796,7 @@ def test_the_advice_is_for_the_first_card_that_is_too_small_or_for_the_one_that_
 
 def test_what_is_too_much_to_show_is_counted():
     config, plan = preset("gemma-2-2b"), TrainingPlan(method="full", seq_len=1024)
-    for card, counted in {"RTX 3060": False, "L40S": True, "L4": True}.items():
+    for card, counted in {"RTX 3060": False, "RTX 4090": True, "L4": True}.items():
         number = len(smallest_changes(config, plan, find_card(card)))
         assert (number > cli.SHOWN) == counted
         lines = memory("gemma-2-2b", "--method", "full", "--seq-len", 1024, "--card", card).splitlines()

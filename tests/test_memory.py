@@ -1,5 +1,7 @@
 """The memory model: by hand, against the dry run, and the dry run against what a CPU really allocates."""
 
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import asdict, replace
 from itertools import pairwise
@@ -321,6 +323,18 @@ def test_qlora_can_take_more_than_lora():
     config = preset("SmolLM2-135M")
     lora, qlora = (estimate_memory(config, TrainingPlan(method=method)).allocated_bytes for method in ("lora", "qlora"))
     assert qlora > 1.5 * lora
+
+
+def test_after_a_dry_run_a_base_can_still_be_quantised(tiny_folder):
+    """bitsandbytes keeps the levels of quantised scales on the device that asks first: not on "meta", please."""
+    code = (
+        "from lorakit.memory import TrainingPlan, preset, trace_memory\n"
+        "from lorakit.models import load_model\n"
+        "trace_memory(preset('SmolLM2-135M'), TrainingPlan('qlora', micro_batch_size=1, seq_len=16))\n"
+        f"load_model({tiny_folder!r}, quant_type='nf4', double_quant=True, device='cpu')\n"
+    )
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
 
 
 def test_the_trace_of_a_model_that_would_never_fit():

@@ -198,8 +198,7 @@ from transformers import AutoConfig
 from widgets import show_quantization
 
 middle = weights[ranked[len(ranked) // 2]].clone()
-shapes = AutoConfig.from_pretrained(find_model())
-show_quantization(middle, config=shapes, quant_type="int4", double_quant=False)
+show_quantization(middle, config=AutoConfig.from_pretrained(find_model()), quant_type="int4", double_quant=False)
 
 # %% [markdown]
 # Most weights lie around zero, and int4 spends half of its marks on the thin ends. **fp4** is a float of four bits,

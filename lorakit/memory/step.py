@@ -50,6 +50,7 @@ def build_model(config: PretrainedConfig, plan: TrainingPlan, device: str, atten
 
 def _quantised(model: nn.Module, plan: TrainingPlan, device: str) -> nn.Module:
     """Its linear layers but `lm_head` in 4 bits, one at a time, and the rest as peft prepares it for training."""
+    from bitsandbytes import functional
     from bitsandbytes.nn import Linear4bit, Params4bit
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
@@ -59,6 +60,8 @@ def _quantised(model: nn.Module, plan: TrainingPlan, device: str) -> nn.Module:
         bnb_4bit_use_double_quant=plan.double_quant,
         bnb_4bit_compute_dtype=DTYPES[plan.dtype],
     )
+    # bitsandbytes keeps the levels of quantised scales where they are first asked for: "meta" would leave them empty
+    functional.name2qmap.setdefault("dynamic", functional.create_dynamic_map())
     model = replace_with_bnb_linear(model, ["lm_head"], quantization)
     for module in model.modules():
         if isinstance(module, Linear4bit):
