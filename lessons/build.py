@@ -20,6 +20,8 @@ How a source is written:
 - `--execute` puts a PNG beside each plotly figure. A widget must bring its own picture, as text/html.
 - Words stand before each code cell, and a code cell has at most 25 lines.
 
+The index of terms, `lessons/terms.md`, is made from all lessons and `source/terms.csv`.
+
 A solved notebook keeps its outputs as long as its code stays the same; after that it has none until `--execute`.
 """
 
@@ -51,9 +53,10 @@ from outputs import (
     review_sentences,
 )
 from release import release
+from terms import index_text, read_terms
 
 from lorakit import __version__
-from lorakit.course import KEPT, about_cell, cell_id, fresh_notebook, notebook_text
+from lorakit.course import KEPT, MAP_PAGE, TERMS, about_cell, cell_id, fresh_notebook, notebook_text
 from lorakit.errors import LorakitError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -336,10 +339,9 @@ def check(source: Path, root: Path, sentences: list[str]) -> list[str]:
 
 
 def orphans(root: Path) -> list[str]:
-    """A line for each notebook that has no source; what `lorakit reset` kept for a learner needs none."""
-    paths = [
-        path.relative_to(root) for folder in ("lessons", "lessons/solutions") for path in root.glob(f"{folder}/*.ipynb")
-    ]
+    """A line for each notebook that has no source; what lorakit writes for a learner needs none."""
+    found = [path for folder in ("lessons", "lessons/solutions") for path in root.glob(f"{folder}/*.ipynb")]
+    paths = [path.relative_to(root) for path in found if path.name != MAP_PAGE]
     return [
         f"{path}: has no source in lessons/source: run `git rm {path}`."
         for path in sorted(paths)
@@ -353,6 +355,27 @@ def readme_with_badges(root: Path, lesson: str) -> tuple[str, str]:
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     block = f"<!-- badges -->\n{badges(read_repository(root), lesson)}\n<!-- /badges -->"
     return text, re.sub(r"<!-- badges -->.*?<!-- /badges -->", lambda _: block, text, flags=re.S)
+
+
+def fresh_index(root: Path) -> str:
+    """The index of terms, from all lessons; "" where there is no table of terms."""
+    folder, repository = root / "lessons" / "source", read_repository(root)
+    if not (folder / "terms.csv").exists():
+        return ""
+    sources = sorted(folder.glob("*.py"))
+    return index_text(
+        read_terms(folder / "terms.csv"), {path.stem: make_notebooks(path, repository)[0] for path in sources}
+    )
+
+
+def write_or_compare(path: Path, text: str, fresh: str, checking: bool) -> list[str]:
+    """Write a file that is made from others, where it differs; or say that it does."""
+    if text == fresh:
+        return []
+    if checking:
+        return [f"{path.name}: it is out of step: run `python lessons/build.py`."]
+    write(path, fresh)
+    return []
 
 
 def run(lessons: list[str], root: Path, *, executing: bool, checking: bool) -> int:
@@ -372,11 +395,12 @@ def run(lessons: list[str], root: Path, *, executing: bool, checking: bool) -> i
             problems += check(source, root, sentences)
         else:
             print(build(source, root, sentences, executing), flush=True)
-    text, fresh = readme_with_badges(root, every[0].stem) if every else ("", "")
-    if checking and text != fresh:
-        problems.append("README.md: its badges are out of step: run `python lessons/build.py`.")
-    elif text != fresh:
-        write(root / "README.md", fresh)
+    if every:
+        problems += write_or_compare(root / "README.md", *readme_with_badges(root, every[0].stem), checking)
+    if every and not problems:  # the index is made of sound lessons
+        index = root / "lessons" / TERMS
+        text = index.read_text(encoding="utf-8") if index.exists() else ""
+        problems += write_or_compare(index, text, fresh_index(root), checking)
     print(*problems, sep="\n", end="\n" if problems else "")
     return 1 if problems else 0
 

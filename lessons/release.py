@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from lorakit.course import MAP_PICTURE, TERMS
 from lorakit.errors import LorakitError
 
 README = """\
@@ -57,6 +58,8 @@ def copy_tree(root: Path, tree: Path, notebooks: dict[str, str]) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, tree)
     (tree / "lessons").mkdir()
+    for name in (MAP_PICTURE, TERMS):
+        shutil.copy(root / "lessons" / name, tree / "lessons")
     for name, text in notebooks.items():
         (tree / "lessons" / name).write_bytes(text.encode())
 

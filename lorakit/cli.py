@@ -94,18 +94,23 @@ def lab(
     no_browser: Annotated[bool, Option("--no-browser", help="Print the address and open no window.")] = False,
     folder: Annotated[Path | None, Option(file_okay=False, help="Copy the lessons there, and open that copy.")] = None,
 ) -> None:
-    """Open the lessons in JupyterLab."""
+    """Open the course in JupyterLab, at its map."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise LorakitError("JupyterLab is not installed here: run `pip install jupyterlab` and try again.")
     from lorakit import course
+    from lorakit.course_map import write_map
 
     if course.clone_lessons() and folder is None:
         folder = course.clone_lessons()
     else:
         folder = folder or course.COPIED_TO
         typer.echo(course.copy_lessons(course.shipped_lessons(), folder))
+    try:
+        first = write_map(folder).name
+    except OSError:  # lessons that can only be read can still be opened
+        first = FIRST_LESSON
     # Not as a file to open: then the address that `--no-browser` prints would lead past it.
-    where = [f"--ServerApp.root_dir={folder.absolute()}", f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}"]
+    where = [f"--ServerApp.root_dir={folder.absolute()}", f"--LabApp.default_url=/lab/tree/{first}"]
     command = [sys.executable, "-m", "jupyterlab", *where]
     raise typer.Exit(_run(command + ["--no-browser"] * no_browser + (jupyter or [])))
 

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent
 COPIED_TO = Path("lorakit-lessons")
 """Where an installed package copies the lessons to, for the learner to work in."""
+MAP_PAGE = "course_map.ipynb"
+"""The page that `lorakit lab` writes and opens at, in the folder of lessons."""
+MAP_PICTURE = "course_map.svg"
+"""The picture of the course, in the same folder."""
+TERMS = "terms.md"
+"""The index of terms, in the same folder."""
 KEPT = re.compile(r"-\d{4}-\d\d-\d\d-\d{6}(-\d+)?$")
 """How the name of a notebook that `reset_lesson` kept ends."""
 
@@ -172,18 +178,17 @@ def notebook_text(notebook: "NotebookNode") -> str:
 
 
 def copy_lessons(shipped: Path, folder: Path) -> str:
-    """Copy the notebooks that are not in `folder` yet, never over a file; say in one line what was done."""
-    notebooks = [
-        shipped / part / f"{name}.ipynb" for part in ("", "solutions") for name in lesson_names(shipped / part)
-    ]
+    """Copy what of the lessons is not in `folder` yet, never over a file; say in one line what was done."""
+    files = [shipped / part / f"{name}.ipynb" for part in ("", "solutions") for name in lesson_names(shipped / part)]
+    files += [shipped / name for name in (MAP_PICTURE, TERMS)]
     copied = 0
     try:
-        for notebook in notebooks:
-            target = folder / notebook.relative_to(shipped)
+        for file in files:
+            target = folder / file.relative_to(shipped)
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with target.open("xb") as new:  # x: a file that exists is never opened for writing
-                    new.write(notebook.read_bytes())
+                    new.write(file.read_bytes())
                 copied += 1
             except FileExistsError:
                 pass
@@ -191,7 +196,7 @@ def copy_lessons(shipped: Path, folder: Path) -> str:
         raise LorakitError(
             f"the lessons could not be copied to {folder} ({error.strerror}): choose another place with `--folder`."
         ) from error
-    return f"{folder}: {copied} notebooks copied, {len(notebooks) - copied} that were there already kept as they are."
+    return f"{folder}: {copied} files copied, {len(files) - copied} that were there already kept as they are."
 
 
 def fresh_bytes(lesson: str) -> bytes:

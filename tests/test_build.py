@@ -656,7 +656,8 @@ def test_a_released_wheel_holds_the_learners_notebooks_and_no_solution(released)
     files = {path.relative_to(released.site).as_posix(): path for path in released.site.rglob("*") if path.is_file()}
     notebooks = {name: text.encode() for name, text in build.learner_notebooks(build.ROOT).items()}
     shipped = {name: path.read_bytes() for name, path in files.items() if name.startswith("lorakit/lessons/")}
-    assert shipped == {f"lorakit/lessons/{name}": text for name, text in notebooks.items()}
+    others = {name: (build.ROOT / "lessons" / name).read_bytes() for name in ("course_map.svg", "terms.md")}
+    assert shipped == {f"lorakit/lessons/{name}": text for name, text in (notebooks | others).items()}
     assert not [name for name in files if "test" in name or "solutions" in name]
     assert {name.split("/")[0] for name in files} == {"lorakit", "widgets", f"lorakit-{__version__}.dist-info"}
 
@@ -675,8 +676,8 @@ def test_a_released_wheel_holds_the_learners_notebooks_and_no_solution(released)
 def test_a_released_wheel_works_without_solutions(released, tmp_path):
     lab = "import sys; from lorakit import cli; cli._run = lambda _: 0; sys.argv[1:] = ['lab']; cli.main()"
     done = learner_runs(released, tmp_path, lab)
-    count = len(build.learner_notebooks(build.ROOT))
-    expected = f"lorakit-lessons: {count} notebooks copied, 0 that were there already kept as they are.\n"
+    count = len(build.learner_notebooks(build.ROOT)) + 2
+    expected = f"lorakit-lessons: {count} files copied, 0 that were there already kept as they are.\n"
     assert (done.stdout, done.stderr) == (expected, "")
     mine = tmp_path / "lorakit-lessons" / "07_lora_finetune.ipynb"
     fresh = mine.read_bytes()

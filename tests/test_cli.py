@@ -15,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from nbformat.v4 import new_markdown_cell, new_notebook
 from typer.testing import CliRunner
 
 import lorakit.finetune
@@ -88,8 +89,11 @@ def test_a_fault_of_ours_keeps_its_plain_traceback():
 def shipped(tmp_path):
     """Lessons as they lie in an installed package."""
     lessons = tmp_path / "site-packages" / "lorakit" / "lessons"
-    for name in ("00_start_here.ipynb", "06_lora.ipynb", "solutions/06_lora.ipynb", "source/06_lora.py", "build.py"):
+    for name in ("00_start_here.ipynb", "06_lora.ipynb", "solutions/06_lora.ipynb"):
         (lessons / name).parent.mkdir(parents=True, exist_ok=True)
+        (lessons / name).write_text(course.notebook_text(new_notebook(cells=[new_markdown_cell(f"# {name}")])))
+    (lessons / "source").mkdir()
+    for name in ("source/06_lora.py", "build.py", "course_map.svg", "terms.md"):
         (lessons / name).write_text(f"new {name}")
     return lessons
 
@@ -112,7 +116,7 @@ def tree(folder):
 
 
 def jupyterlab_in(place):
-    first = "--LabApp.default_url=/lab/tree/00_start_here.ipynb"
+    first = "--LabApp.default_url=/lab/tree/course_map.ipynb"
     return [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={place}", first]
 
 
@@ -121,9 +125,10 @@ def test_from_a_wheel_lab_copies_then_opens_the_copy(shipped, jupyter, tmp_path,
     monkeypatch.chdir(tmp_path)
     result = invoke("lab")
     place = tmp_path / "lorakit-lessons"
-    assert (place / "06_lora.ipynb").read_text() == "new 06_lora.ipynb"
+    assert (place / "06_lora.ipynb").read_bytes() == (shipped / "06_lora.ipynb").read_bytes()
+    assert "[00 · 00_start_here.ipynb](00_start_here.ipynb)" in (place / "course_map.ipynb").read_text()
     assert jupyter == [jupyterlab_in(place)]
-    assert result.stdout == "lorakit-lessons: 3 notebooks copied, 0 that were there already kept as they are.\n"
+    assert result.stdout == "lorakit-lessons: 5 files copied, 0 that were there already kept as they are.\n"
     assert result.exit_code == 0
 
 
@@ -142,8 +147,16 @@ def test_in_a_clone_a_folder_that_is_asked_for_is_filled(shipped, jupyter, tmp_p
     clone = shipped.parent.rename(tmp_path / "clone")
     monkeypatch.setattr(course, "PACKAGE", clone / "lorakit")
     invoke("lab", "--folder", tmp_path / "mine")
-    assert len(tree(tmp_path / "mine")) == 3
+    assert len(tree(tmp_path / "mine")) == 5 + 1  # and the page that is opened
     assert f"--ServerApp.root_dir={tmp_path / 'mine'}" in jupyter[0]
+
+
+def test_lessons_that_can_only_be_read_open_at_the_first(shipped, jupyter, tmp_path, monkeypatch):
+    clone = shipped.parent.rename(tmp_path / "clone")
+    monkeypatch.setattr(course, "PACKAGE", clone / "lorakit")
+    (clone / "lessons" / "course_map.ipynb").mkdir()  # cannot be written, by nobody
+    assert invoke("lab").exit_code == 0
+    assert "--LabApp.default_url=/lab/tree/00_start_here.ipynb" in jupyter[0]
 
 
 def test_lab_without_jupyterlab_says_how_to_get_it(jupyter, monkeypatch):
@@ -172,12 +185,12 @@ def test_reset_says_in_one_line_where_the_fresh_notebook_and_the_old_one_are(shi
     (kept,) = mine.parent.glob("06_lora-*.ipynb")
     place = Path("lorakit-lessons/06_lora.ipynb")
     assert result.stdout == f"{place} is fresh again; yours is kept as {kept.name}\n"
-    assert (mine.read_text(), kept.read_text()) == ("new 06_lora.ipynb", "my answer")
+    assert (mine.read_bytes(), kept.read_text()) == ((shipped / mine.name).read_bytes(), "my answer")
     mine.unlink()
     assert invoke("reset", name).stdout == f"{place} is fresh; there was none before\n"
     assert tree(mine.parent) == {
         "00_start_here.ipynb": "mine",
-        "06_lora.ipynb": "new 06_lora.ipynb",
+        "06_lora.ipynb": (shipped / "06_lora.ipynb").read_text(),
         kept.name: "my answer",
     }
 
@@ -211,7 +224,7 @@ def wait_for(condition, seconds=90):
 
 
 @pytest.mark.timeout(240)
-def test_a_real_jupyterlab_opens_on_the_first_lesson_and_ends_with_us(tmp_path):
+def test_a_real_jupyterlab_opens_on_the_map_and_ends_with_us(tmp_path):
     pytest.importorskip("jupyterlab")
     lessons = tmp_path / "lessons"
     lessons.mkdir()
@@ -239,7 +252,7 @@ def test_a_real_jupyterlab_opens_on_the_first_lesson_and_ends_with_us(tmp_path):
         status, listing = answer(f"{address}/api/contents?token=secret")
         assert status == 200
         assert "00_start_here.ipynb" in {entry["path"] for entry in json.loads(listing)["content"]}
-        assert f":{port}/lab/tree/00_start_here.ipynb" in log.read_text()  # the address that a reader clicks
+        assert f":{port}/lab/tree/course_map.ipynb" in log.read_text()  # the address that a reader clicks
         lab.send_signal(signal.SIGTERM)
         lab.wait(30)
         assert wait_for(lambda: answer(f"{address}/api")[0] == 0, 10), "the server outlived `lorakit lab`"

@@ -25,7 +25,8 @@ def tree(folder):
 def shipped(tmp_path, monkeypatch):
     """Lessons as they lie in an installed package; the learner stands in an empty folder beside it."""
     lessons = tmp_path / "site-packages" / "lorakit" / "lessons"
-    for name in ("00_start_here.ipynb", "06_lora.ipynb", "solutions/06_lora.ipynb", "source/06_lora.py", "build.py"):
+    notebooks = ("00_start_here.ipynb", "06_lora.ipynb", "solutions/06_lora.ipynb")
+    for name in (*notebooks, "course_map.svg", "terms.md", "source/06_lora.py", "build.py"):
         (lessons / name).parent.mkdir(parents=True, exist_ok=True)
         (lessons / name).write_text(f"new {name}")
     monkeypatch.setattr(course, "PACKAGE", lessons.parent)
@@ -175,11 +176,11 @@ def test_the_lesson_of_a_notebook(shipped, tmp_path, text, name, lesson):
 # Copies
 
 
-def test_notebooks_and_solutions_are_copied_and_nothing_else(shipped, tmp_path):
+def test_notebooks_solutions_and_their_map_are_copied_and_nothing_else(shipped, tmp_path):
     said = course.copy_lessons(shipped, tmp_path / "mine")
-    names = ("00_start_here.ipynb", "06_lora.ipynb", "solutions/06_lora.ipynb")
+    names = ("00_start_here.ipynb", "06_lora.ipynb", "solutions/06_lora.ipynb", "course_map.svg", "terms.md")
     assert tree(tmp_path / "mine") == {name: f"new {name}" for name in names}
-    assert said == f"{tmp_path / 'mine'}: 3 notebooks copied, 0 that were there already kept as they are."
+    assert said == f"{tmp_path / 'mine'}: 5 files copied, 0 that were there already kept as they are."
 
 
 def test_a_learners_files_are_kept(shipped, tmp_path):
@@ -189,11 +190,10 @@ def test_a_learners_files_are_kept(shipped, tmp_path):
     for name, text in kept.items():
         (mine / name).write_text(text)
     said = course.copy_lessons(shipped, mine)
-    assert tree(mine) == {**kept, "00_start_here.ipynb": "new 00_start_here.ipynb"}
-    assert said.endswith("1 notebooks copied, 2 that were there already kept as they are.")
-    assert course.copy_lessons(shipped, mine).endswith(
-        "0 notebooks copied, 3 that were there already kept as they are."
-    )
+    new = ("00_start_here.ipynb", "course_map.svg", "terms.md")
+    assert tree(mine) == {**kept, **{name: f"new {name}" for name in new}}
+    assert said.endswith("3 files copied, 2 that were there already kept as they are.")
+    assert course.copy_lessons(shipped, mine).endswith("0 files copied, 5 that were there already kept as they are.")
 
 
 def test_a_link_of_the_learners_is_not_written_through(shipped, tmp_path):
@@ -216,7 +216,7 @@ def test_a_place_that_cannot_be_written_is_named(shipped, tmp_path, monkeypatch)
 def test_what_a_learner_kept_is_not_copied(shipped, tmp_path):
     (shipped / f"06_lora-{NOW}.ipynb").write_text("mine")
     course.copy_lessons(shipped, tmp_path / "mine")
-    assert set(tree(tmp_path / "mine")) == {"00_start_here.ipynb", "06_lora.ipynb", "solutions/06_lora.ipynb"}
+    assert [name for name in tree(tmp_path / "mine") if NOW in name] == []
 
 
 # Resets

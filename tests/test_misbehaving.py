@@ -309,7 +309,7 @@ def test_debug_prints_warnings_and_magics_in_a_right_answer_cost_nothing(tmp_pat
 
 
 def test_grading_leaves_the_progress_alone(tmp_path):
-    from lorakit.checks.progress import progress_folder, read_progress
+    from lorakit.progress import progress_folder, read_progress
 
     before = read_progress()
     grade(notebook_with(RIGHT), tmp_path)

@@ -9,9 +9,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lorakit.checks import forget_progress
-from lorakit.checks.progress import record_progress
 from lorakit.course import shipped_lessons
 from lorakit.finetune import Evaluation
+from lorakit.progress import record_progress
 from widgets import accuracy_figure, loss_figure, progress, show_course_map
 
 

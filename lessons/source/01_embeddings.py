@@ -2,8 +2,8 @@
 # # 01 · Embeddings
 #
 # **In this lesson you follow a text into the model: it is cut into pieces, each piece becomes a row number, and each
-# row number fetches 576 numbers from the first table of weights. You will see what those numbers know, and that the
-# model uses the same table once more, at its very end.**
+# row number fetches 576 numbers from the first table of weights.** You will see what those numbers know, and that the
+# model uses the same table once more, at its very end.
 #
 # *About 35 minutes, of which the machine needs half a minute. Needs nothing but lesson 00, and Python with a little
 # torch: a tensor, its `shape`, indexing. Numbers in the text are the default model's: on another, trust the cells.*
@@ -37,6 +37,7 @@ for word in (" Paris", "Paris", " paris", " quantization", "LoRA", "2024"):
 # single digits.)
 #
 # ### The leading space
+#
 # Most words in a text follow a space, so a word and the space before it were joined early. In the tokenizer's own
 # list that space is written as `Ġ`, so that one can see it. How many pieces begin with one?
 
@@ -67,6 +68,7 @@ with torch.no_grad():
 # space.
 #
 # ### Bytes, at the bottom
+#
 # What of a letter that no piece has? Text in a computer is *bytes*, numbers from 0 to 255; in UTF-8 an `é` is two of
 # them, this emoji four. The pieces are made of bytes, and nearly every single byte is a piece too (Radford et al.,
 # 2019). **Predict:** is the emoji one piece, four, or something between?
@@ -98,6 +100,7 @@ show_tokens(model, tokenizer, text="LoRA in paris 😀")
 
 # %% [markdown]
 # ## A piece becomes a row
+#
 # Below each piece stands its id, and in the list the first numbers of a row. The *embedding table* has one row for
 # each piece; it is the first weight of the model. **Predict** how many weights that is.
 
@@ -159,6 +162,7 @@ tuple(one_hot.shape), torch.equal(one_hot @ table, theirs)
 
 # %% [markdown]
 # ### An id is a name
+#
 # Is a piece like those that stand next to it in the list? **Predict** what stands in the rows around `' Paris'`.
 
 # %%
@@ -367,4 +371,5 @@ progress()
 #   chance gives for that piece.
 # - `lm_head` is the same table here. Tied or not decides whether it is counted once or twice; 21 % of this model.
 #
-# Next: lesson 02, where the vectors of a text begin to look at each other.
+# Back: [lesson 00](00_start_here.ipynb). Next: [lesson 02](02_attention.ipynb), where the vectors of a text begin to look
+# at each other.

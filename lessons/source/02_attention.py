@@ -2,8 +2,7 @@
 # # 02 · Attention
 #
 # **In this lesson you compute, from the real weights, who looks at whom in a sentence: queries, keys, values,
-# rotation, mask and softmax. Every step is equal to what transformers computes. Then you hunt for heads with a
-# habit.**
+# rotation, mask and softmax.** Every step is equal to what transformers computes. Then you hunt for heads with a habit.
 #
 # *About 50 minutes, of which the machine needs half a minute. Needs lesson 00, and a little torch: matrix products
 # with `@`, and shapes. From lesson 01 it takes one thing: each token of a text enters the model as a vector of 576
@@ -64,7 +63,8 @@ tuple(x.shape)
 #
 # Attention is a search. Each token asks: *what am I looking for?* That is its **query**. Each token offers: *what can
 # I be found by?* Its **key**. And: *what do I hand over to whoever finds me?* Its **value**. All three are made from
-# the same vector, by three matrices of weights. In a Llama-type model they carry these names:
+# the same vector, by three matrices of weights (the fourth of them, `o_proj`, comes after softmax). In a Llama-type model
+# they carry these names:
 
 # %%
 weights = model.state_dict()  # every weight by its name
@@ -73,8 +73,7 @@ mine = {name: w for name, w in weights.items() if name.startswith("model.layers.
 
 # %% [markdown]
 # A linear layer's weight has the shape (out, in), and the layer computes `x @ W.T`. **Predict:** `q_proj` makes 576
-# numbers of
-# 576. Why may `k_proj` and `v_proj` make only 192? (A section below answers.)
+# numbers of 576. Why may `k_proj` and `v_proj` make only 192? (A section below answers.)
 
 # %%
 W_q, W_k, W_v, W_o = (weights[f"model.layers.0.self_attn.{name}_proj.weight"] for name in "qkvo")
@@ -85,14 +84,14 @@ tuple(q.shape), tuple(k.shape), tuple(v.shape)
 # ### Heads
 #
 # One search is not enough: a token may need to know what comes just before it *and* who the sentence is about. So
-# each vector is cut into **heads**, which search side by side and know nothing of each other. Here a head works with
-# d = 64 numbers: `q` holds 9 heads (9 × 64 = 576), `k` and `v` hold 3 (3 × 64 = 192).
+# each vector of q, k and v is cut into **heads**, which search side by side and know nothing of each other. Here a head
+# works with d = 64 numbers: `q` holds 9 heads (9 × 64 = 576), `k` and `v` hold 3 (3 × 64 = 192).
 
 # %% [markdown]
 # ### Exercise 2.1 · cut into heads
 #
-# *Medium, 6 minutes.* `x` has shape `(B, T, n_heads * d)`: each token's vector holds the d numbers of head 0, then
-# those of head 1, and so on. Return them as `(B, n_heads, T, d)`, so that each head has its own table of T rows. For
+# *Medium, 6 minutes.* `x` is a q, k or v, of shape `(B, T, n_heads * d)`: each token's vector holds the d numbers of head
+# 0, then those of head 1, and so on. Return them as `(B, n_heads, T, d)`, so that each head has its own table of T rows. For
 # example `split_heads(torch.tensor([[[1, 2, 3, 4], [5, 6, 7, 8]]]), 2)` has two heads: the first has the rows
 # `[1, 2]` and `[5, 6]`.
 
@@ -114,7 +113,8 @@ from lorakit.checks.lesson02 import check_split_heads
 check_split_heads(split_heads)
 
 # %% [markdown]
-# The same with the course's function, held against the model's own numbers. **Predict** how far apart they are.
+# The same with the course's function (which takes d where yours takes the number of heads), held against the model's own
+# numbers:
 
 # %%
 from lorakit.activations.by_hand import split_heads as course_split_heads
@@ -132,13 +132,16 @@ print("q", tuple(q.shape), "k", tuple(k.shape))
 print(difference(q, "0.q"), difference(k, "0.k"), difference(v, "0.v"), sep="\n")
 
 # %% [markdown]
+# No difference at all: it is the same arithmetic in the same order, on numbers that the model's own layers handed out.
+#
 # ## How a head knows the order
 #
 # A query finds a key by their dot product. But the key of `' book'` is the same number for number at both its places,
-# since the row of `' book'` is. A head that looks for "the word just before me" could not be built. So the model
-# *turns* queries and keys by their position (*rotary position embedding*, RoPE; Su et al., 2021). Take the 64 numbers
-# of a head as 32 points in a plane: number j and number j + 32 are a point's two coordinates. At position t, point j
-# is turned by the angle `t · θ^(-2j/d)`: the first point by a whole radian a position, the last by a hair.
+# since the row of `' book'` is. Block 0 could not build a head that looks for "the token just before me". (Later
+# blocks might: by the mask, below, a token at the front sees fewer others.) So the model *turns* queries and keys by their
+# position (**rotary position embedding**, RoPE; Su et al., 2021). Take the 64 numbers of a head as 32 points in a plane:
+# number j and number j + 32 are a point's two coordinates. At position t, point j is turned by the angle `t · θ^(-2j/d)`,
+# where θ (*theta*) is 100,000 here: the first point by a whole radian a position, the last by a hair.
 
 # %%
 theta = model.config.rope_parameters["rope_theta"]
@@ -174,8 +177,9 @@ from lorakit.checks.lesson02 import check_rotate
 check_rotate(rotate)
 
 # %% [markdown]
-# The course's `rotary` makes the angles, and turns. Values are not turned: where a token stands decides how it is
-# found, not what it hands over.
+# The course's `rotary` makes the angles, and turns. (If you have solved 2.2, try `difference(rotate(q, angles),
+# "0.q_rotated")` in a cell of your own.) Values are not turned: where a token stands decides how it is found, not what it
+# hands over.
 
 # %%
 from lorakit.activations import rotary
@@ -194,15 +198,16 @@ rotation_figure(at_16_places, pairs=[0, d // 16, d // 8]).show()
 
 # %% [markdown]
 # Each point stays on its circle. The fast ones tell near places apart, the slow ones far places, like the hands of a
-# clock. The point of it all is that a dot product of two turned vectors depends on *how far* they stand apart, not on
-# where. One query and one key, 3 places apart, at different places in a text. **Predict** the three scores:
+# clock. Now one query and one key, 3 places apart, at the places 3, 13 and 53 of a text. **Predict:** how does their dot
+# product change from place to place?
 
 # %%
 query, key = (rotary(each[:, :1, 1:2].expand(1, 1, 64, d), theta)[0, 0] for each in (q, k))
 [round((query[place + 3] @ key[place]).item(), 4) for place in (0, 10, 50)]
 
 # %% [markdown]
-# All the same. So a head can learn "two words back", and it holds anywhere.
+# All the same, and that is the point of it all: for a given query and a given key, the score depends on *how far* they
+# stand apart, not on where. So a head can learn "two tokens back", and it holds anywhere.
 
 # %% [markdown]
 # ## Grouped heads: why k and v are narrower
@@ -236,8 +241,9 @@ from lorakit.checks.lesson02 import check_share_heads
 check_share_heads(share_heads)
 
 # %% [markdown]
-# What does it save? Few weights. The gain is elsewhere: a model that writes keeps k and v of every token that it has
-# read, for every block, so as not to compute them again (the *KV cache*). **Predict** how many bytes that is for
+# What does it save? A tenth of the weights: 2 × (576 − 192) × 576 × 30, which is 13 million. The larger gain is elsewhere: a
+# model that writes keeps k and v of every token that it has read, for every block, so as not to compute them again (the
+# **KV cache**). **Predict** how many bytes that is for
 # 8,192 tokens here, in 16 bits, with 3 heads and without sharing.
 
 
@@ -338,11 +344,11 @@ with torch.no_grad():
 # At none: nobody can see what comes later. That is why one pass over a text trains the model at *all* its positions
 # at once, and why a model that writes need not recompute what it has read.
 #
-# You will have seen a picture of the first Transformer (Vaswani et al., 2017), with two towers: an **encoder**, whose
-# tokens see the whole text, both ways, and a **decoder**, which is masked and in addition looks over at the encoder
-# (*cross-attention*). It was built to translate. Llama, Qwen, GPT and this model are **decoder-only**: one tower,
-# masked, and no second text to look over to. Both kinds of layer are in torch; **predict** which has one attention
-# more.
+# Other models have no mask, or only half of one. The first Transformer (Vaswani et al., 2017) was built to translate, and
+# had two towers of blocks. The **encoder** read the text to translate, and its tokens saw all of it, both ways. The
+# **decoder** wrote the translation; it was masked, and had a second attention in each block, to look over at the encoder
+# (**cross-attention**). Llama, Qwen, GPT and this model are **decoder-only**: one tower, masked, and no second text to look
+# over to. torch has both kinds of layer; here is what attention each has, and our block:
 
 # %%
 encoder, decoder = torch.nn.TransformerEncoderLayer(8, 2), torch.nn.TransformerDecoderLayer(8, 2)
@@ -351,8 +357,8 @@ for layer in (encoder, decoder, model.model.layers[0]):
     print(type(layer).__name__, found)
 
 # %% [markdown]
-# `multihead_attn` is the decoder's look at the other tower. Our block has `self_attn` alone: as to its parts it is
-# the left tower's, as to its mask the right one's.
+# `multihead_attn` is the decoder's look at the other tower. Our block has `self_attn` alone: its parts are an encoder's,
+# its mask is a decoder's.
 
 # %% [markdown]
 # ## The hunt
@@ -360,7 +366,7 @@ for layer in (encoder, decoder, model.model.layers[0]):
 # 30 blocks with 9 heads each make 270 maps of who looks at whom. A row is a token that looks, a column one that it
 # may look at; the fuller a cell, the more it takes from there, and the frame marks where it takes most. Nobody told
 # the heads what to do, yet some have a habit that you can see with the naked eye. Move layer (another word for block)
-# and head, and try to find at least one for each of these:
+# and head, and try to find at least one for each of these (the layers 11 and 17 are good places to start):
 #
 # 1. **the token before**: a full line just below the diagonal;
 # 2. **itself**: a full diagonal;
@@ -377,7 +383,8 @@ show_attention(model, tokenizer, text=text)
 # Change the sentence: a habit is one only if it holds on other texts too.
 #
 # When you have found yours, compare. For each habit, a matrix that says which cells belong to it; a head's mark is
-# the mean weight on those cells, over the tokens that have such a cell.
+# the mean weight on those cells, over the tokens that have such a cell. In the last line `row[j - 1] == row[i]` says that
+# the token before j is the one that stands at i.
 
 # %%
 T = len(tokens)
@@ -387,31 +394,35 @@ habits = {
     "the token before": j == i - 1,
     "itself": (j == i) & (i > 0),
     "the first token": (j == 0) & (i > 0),
-    "what came next last time": (j > 0) & (j <= i) & (row[(j - 1).clamp(min=0)] == row[i]) & (j - 1 < i),
+    "what came next last time": (j > 0) & (j <= i) & (row[(j - 1).clamp(min=0)] == row[i]),
 }
+evenly = (j <= i) / (i + 1)  # (T, T)
 maps = torch.stack([cache[f"{block}.attention"][0] for block in blocks]).float().cpu()  # (blocks, heads, T, T)
 
 # %% [markdown]
-# **Predict** the best mark for each, and how far the average head is from it.
+# And chance: a head that spreads its attention evenly over what it may look at, 1 / (i + 1) on each cell of row i, gets a
+# mark too. **Predict** the best mark for each habit. Is the average head above chance?
 
 # %%
 for habit, cells in habits.items():
     has_cell = cells.any(dim=-1)
     marks = (maps * cells).sum(dim=-1)[:, :, has_cell].mean(dim=-1)  # (blocks, heads)
+    chance = (evenly * cells).sum(dim=-1)[has_cell].mean()
     best = [divmod(place.item(), H) for place in marks.flatten().topk(3).indices]
-    shown = ", ".join(f"block {b} head {h}: {marks[b, h].item():.2f}" for b, h in best)
-    print(f"{habit:26} {shown}   (all heads: {marks.mean().item():.2f})")
+    print(f"{habit}, in {has_cell.sum()} rows:", ", ".join(f"block {b} head {h} {marks[b, h]:.2f}" for b, h in best))
+    print(f"    mean of all heads {marks.mean():.2f}, chance {chance:.2f}; {(marks > 0.5).sum()} heads above 0.5")
 
 # %% [markdown]
-# Those that you found should be among them, or near. What are they good for?
+# The average head is *below* chance in three of the four, and far above it for the first token: a habit is what few heads
+# have, but that one is what most have, so the three that are printed are three of many. What are they good for?
 #
 # - A head that takes from **the token before** tells each token what it follows. On that, a later head can build the
-#   fourth habit: "find the place where what *it* follows is what I am now". The two together continue a repeated
-#   text; such a head is called an *induction head* (Olsson et al., 2022). Here the best is in block 17, later than
-#   the heads of the first habit, as it must be.
-# - **The first token** draws 54 % of all the attention in this model, on this sentence. It is there whatever the
-#   token says. Softmax must give its 1 away, and the common explanation is that a head which finds nothing to fetch
-#   lays it there: an *attention sink* (Xiao et al., 2024). Lesson 03 shows what is odd about that token's vector.
+#   fourth habit: "I am `' Anna'`: who says that it follows `' Anna'`? I take from there." The two together continue a
+#   repeated text; the second is called an **induction head** (Olsson et al., 2022). Here the best is in block 17, and needs
+#   only some head of the first habit in a block before it.
+# - **The first token** draws 54 % of the attention of the tokens after it, over all heads, on this sentence. It is there
+#   whatever the token says. Softmax must give its 1 away, and the common explanation is that a head which finds nothing to fetch
+#   lays it there: an **attention sink** (Xiao et al., 2024). Lesson 03 shows what is odd about that token's vector.
 #
 # And a caution. A map shows where a head takes from. It does not show what it takes, nor whether anything depends on
 # it: that would need an experiment, such as switching the head off.
@@ -431,11 +442,14 @@ progress()
 #
 # - `q_proj`, `k_proj` and `v_proj` ask each token what it looks for, what it is found by, and what it hands over;
 #   `o_proj` maps what all heads collected back to D numbers. Weights have the shape (out, in): `x @ W.T`.
-# - Queries and keys are turned by their position: `lorakit.activations.rotary`. Their score then depends on the
-#   distance alone.
+# - Queries and keys are turned by their position: `lorakit.activations.rotary`. The score of a given query and key then
+#   depends on their distance, and not on where they stand.
 # - Scores over √d, mask, softmax, mixture of values: `lorakit.activations.grouped_attention`. Groups of query heads
 #   share a key and a value head.
 # - The mask makes a decoder. No position sees a later one.
+# - Some heads have a habit: the token before, itself, the first token, what came next last time. Most do not.
 #
-# This is also where LoRA usually sits: `q_proj` and `v_proj` are the two layers that lesson 07 adapts. Next: lesson
-# 03, the rest of the block.
+# This is also where LoRA began: its paper adapted `q_proj` and `v_proj`, and so does lesson 07. (To adapt all linear layers
+# has since become common.)
+#
+# Back: [lesson 01](01_embeddings.ipynb). Next: [lesson 03](03_transformer_block.ipynb), the rest of the block.

@@ -2,8 +2,8 @@
 # # 03 · The transformer block
 #
 # **In this lesson you write the parts of a transformer block: RMSNorm, SwiGLU, and the wiring that lets all of them
-# write to one stream. With lesson 02's attention they make whole blocks, equal to transformers'. Then you look at
-# what 30 of them do to five words, leave blocks out, and find one number on which it all depends.**
+# write to one stream.** With lesson 02's attention they make whole blocks, equal to transformers'. Then you look at
+# what 30 of them do to five words, leave blocks out, and find one number on which it all depends.
 #
 # *About 45 minutes, of which the machine needs half a minute. Needs lesson 00, and a little torch. Attention, from
 # lesson 02, is used here as one step: it lets each token fetch something from itself and the tokens before it.
@@ -350,7 +350,7 @@ print(f"block {jump}: number {place} of 576 goes from {first[jump - 1][place]:.1
 print(f"the largest number of any other token, in any block: {others:.1f}")
 
 # %% [markdown]
-# One number of 22,552. Its way through all blocks:
+# A single number, and it has grown to 22,552. Its way through all blocks:
 
 # %%
 ways = {"length of the vector": [x.norm().item() for x in first]}
@@ -455,4 +455,5 @@ progress()
 # - The stream grows, and each block adds its share. On the first token one number outgrows everything, and on our
 #   prompt the model was lost without it.
 #
-# Next: lesson 04, where the last vector of the stream becomes a word.
+# Back: [lesson 02](02_attention.ipynb). Next: [lesson 04](04_logits.ipynb), where the last vector of the stream becomes a
+# word.

@@ -2,8 +2,8 @@
 # # 04 · Logits
 #
 # **In this lesson you follow the model's last vector out: one product makes 49,152 raw scores of it, softmax makes
-# them probabilities, and a rule picks a word. You set that rule with sliders, read what each block would have said,
-# and turn two of the scores into a judge of film reviews.**
+# them probabilities, and a rule picks a word.** You set that rule with sliders, read what each block would have said,
+# and turn two of the scores into a judge of film reviews.
 #
 # *About 50 minutes, of which the machine needs half a minute. Needs lesson 00, and a little torch. Numbers in the
 # text are the default model's: on another, trust the cells.*
@@ -144,9 +144,9 @@ thrown = torch.multinomial(p.cpu(), 1000, replacement=True, generator=generator)
 Counter(tokenizer.decode(i) for i in thrown).most_common(5), len(set(thrown.tolist()))
 
 # %% [markdown]
-# 755, where 773 were to be expected, and some 90 different ones. So every fourth text goes on with something else
-# than `' Paris'`, and that need not be wrong: "The capital of France is the …". Now another prompt, gone on with by
-# four rules (`top_k` 0 cuts nothing; more of it below):
+# 755, where 773 were to be expected, and some 90 different ones. So about one text in four goes on with something other
+# than `' Paris'`, and that need not be wrong: "The capital of France is the …". Now another prompt, continued by four
+# rules (`top_k` 0 cuts nothing; more of it below):
 
 # %%
 sea = tokenizer("My favourite thing about the sea is", return_tensors="pt").to(model.device)
@@ -271,7 +271,7 @@ ranks = (lens[:, -1] > lens[:, -1, paris, None]).sum(dim=-1).tolist()  # how man
 # %% [markdown]
 # At first 2,677 tokens are likelier; around block 24 it comes near the first hundred, and only after the very last
 # block it is first. A caution: the lens reads all blocks in the last one's language. What it cannot read in block 10
-# may well be there, written otherwise.
+# may well be there, written in another way.
 
 # %% [markdown]
 # ## A judge made of two logits
@@ -367,4 +367,5 @@ progress()
 #   in that order, and what is left is scaled to 1.
 # - The logit lens reads the stream early. Two logits make a judge: `lorakit.finetune.evaluate`.
 #
-# Next: lesson 05 puts all of lessons 01 to 04 together, and counts.
+# Back: [lesson 03](03_transformer_block.ipynb). Next: [lesson 05](05_weights.ipynb) puts all of lessons 01 to 04 together,
+# and counts.

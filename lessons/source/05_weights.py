@@ -1,11 +1,12 @@
 # %% [markdown]
 # # 05 · Weights
-# **In this lesson you put the whole model together, from token ids to logits, with nothing but a dict of tensors and
-# a config. Then you count every weight by what it does, here and in models of 8 and 70 billion, and see by experiment
-# what in a model can be trained and what only passes through.**
 #
-# *About 40 minutes, of which the machine needs half a minute. Stands on lessons 01 to 04, and says again in a line
-# what it takes from each. Numbers in the text are the default model's, in float32: on another, trust the cells.*
+# **In this lesson you put the whole model together, from token ids to logits, with nothing but a dict of tensors and
+# a config.** Then you count every weight by what it does, here and in models of 8 and 70 billion, and see by experiment
+# what in a model can be trained and what only passes through.
+#
+# *About 40 minutes, of which the machine needs half a minute. Needs lessons 00 to 04, and says again in a line what it
+# takes from each. Numbers in the text are the default model's, in float32: on another, trust the cells.*
 #
 # You will be able to
 # - write down the whole model as one function, and show that it equals transformers';
@@ -30,6 +31,7 @@
 
 # %% [markdown]
 # ### Exercise 5.1 · the whole pass
+#
 # *Easy, 4 minutes.* Put the model together. `input_ids` has shape `(B, T)`; `table` is the embedding table `(V, D)`;
 # `blocks` is a list of functions, each from `(B, T, D)` to `(B, T, D)`, in their order; `final_norm` is another such
 # function; `head` is lm_head's table `(V, D)`. Return the logits, `(B, T, V)`.
@@ -101,7 +103,7 @@ f"largest difference {(by_hand(ids) - logits).abs().max().item():.1e}, where log
 
 # %% [markdown]
 # Less than a ten-thousandth, on logits of up to 27. (In 16 bits on a GPU expect some tenths.) The two do the same
-# sums in another order, and so round otherwise. If you have solved 5.1, you can put your own function in. In a new
+# sums in another order, and so round differently. If you have solved 5.1, you can put your own function in. In a new
 # cell:
 #
 # ```python
@@ -141,6 +143,7 @@ print(tokenizer.decode(text[0]))
 
 # %% [markdown]
 # ## Where every weight lives
+#
 # The same model as a picture, drawn from its own shapes. Boxes with square corners hold weights; those with round
 # ends only compute.
 
@@ -150,7 +153,7 @@ from widgets import show_model
 show_model(model)
 
 # %% [markdown]
-# In each box stands the end of the name that the dict above has. Other texts call the same things otherwise:
+# In each box stands the end of the name that the dict above has. Other texts have other names for the same things:
 #
 # | here | elsewhere | what it is for |
 # |---|---|---|
@@ -164,6 +167,7 @@ show_model(model)
 
 # %% [markdown]
 # ### Exercise 5.2 · a census
+#
 # *Medium, 10 minutes.* From a `config` alone, count all the weights of a Llama model by role. Return a dict with ten
 # entries: `embedding`, `q`, `k`, `v`, `o`, `gate`, `up`, `down`, `norm` and `head`, each the number of weights of
 # that role in the whole model. `norm` is all gammas, the final norm's among them. `head` is 0 where `lm_head` is tied
@@ -227,6 +231,7 @@ census_figure(model).show()
 # One role alone: the embedding table, a fifth. But the three matrices of the feed-forward half are 59 % together, and
 # attention 20 %. All 61 norms are 35,136 weights, too few to be seen here. (Click an area to enter it, and again to
 # leave.)
+#
 # ## Where an "8B" comes from
 #
 # The number in a model's name is this sum, rounded. Here are the sizes of two large models, as they stand in their
@@ -261,8 +266,9 @@ for role in counts[0]:
 # times there). `k` and `v` shrink, since more query heads share each of them: 3, 4 and 8. Lesson 07 adapts `q_proj`
 # and `v_proj`: look up what share of all weights these two are. Whether that is enough, it will measure.
 #
-# In 16 bits each weight takes 2 bytes: 8.03 billion are 15 GiB, just to be held (lesson 00's exercise). In 4 bits it
-# is a quarter and a little more: that is what QLoRA is for, in lesson 10.
+# In 16 bits each weight takes 2 bytes: 8.03 billion are 15 GiB, just to be held (lesson 00's exercise). In 4 bits the
+# linear layers take a quarter of that and a little more: this is what QLoRA is for, in lesson 10. (The two tables stay as
+# they are, or grow: lesson 11 has the whole sum.)
 
 # %% [markdown]
 # ## Weights, logits, probabilities
@@ -331,9 +337,9 @@ f"{len(moves())} of {len(before)} tensors moved; likeliest was {tokenizer.decode
 #
 # Training is the other way round: the input stays, the weights move. A loss says in one number how wrong the model
 # is; here it is −ln p of `' Paris'`. `backward` computes, for each weight that may learn, how the loss would change
-# if that weight rose a little: its *gradient*. `step` then moves each such weight by `-lr` times its gradient.
-# `requires_grad_` says who may learn: we *freeze* all but the last block. The optimizer is given all weights, frozen
-# or not. **Predict:** how many of the 272 tensors will move?
+# if that weight rose a little: its *gradient*. The *optimizer* then takes a step: this one, SGD, moves each such weight
+# by −`lr`, the *learning rate*, times its gradient. `requires_grad_` says who may learn: we *freeze* all but the last
+# block. The optimizer is given all weights, frozen or not. **Predict:** how many of the 272 tensors will move?
 
 # %%
 model.requires_grad_(False)
@@ -383,6 +389,7 @@ progress()
 
 # %% [markdown]
 # ## In this lesson
+#
 # - The whole model: fetch rows, run the blocks one after the other, norm, multiply with `lm_head`. It is
 #   `lorakit.activations.forward`, and equal to transformers' at every step.
 # - The "8B" of a name is the sum over all tensors: `lorakit.census.census` counts it by role. Most of it is the
@@ -390,4 +397,5 @@ progress()
 # - Weights are stored, belong to the model and can be trained; logits and probabilities are computed anew from each
 #   input. Running changes no weight; training changes those that are not frozen, and no others.
 #
-# Next: lesson 06, LoRA from scratch. In a hurry to train? Lesson **07**.
+# Back: [lesson 04](04_logits.ipynb). Next: [lesson 06](06_lora.ipynb), LoRA from scratch. In a hurry to train? Go to
+# [lesson 07](07_lora_finetune.ipynb).

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 06 · LoRA from scratch
 #
-# **In this lesson you write LoRA in some twenty lines, know why each of them is there, and prove them equal to
-# peft's. Before that you look at a real fine-tune without LoRA, to see whether the idea behind it is true.**
+# **In this lesson you write LoRA in some twenty lines, know why each of them is there, and find them equal to peft's.**
+# Before that you look at a real fine-tune without LoRA, to see whether the idea behind it is true.
 #
 # *About 50 minutes, of which the machine needs 2 to 3 on a laptop with two cores. Needs lesson 00, and a little
 # torch. From lesson 02 it takes one thing: `q_proj` and `v_proj` are two of the matrices in each block's attention.
 # Numbers in the text are the default model's: on another, trust the cells.*
 #
 # You will be able to
-# - say what the rank of a matrix is, and see it in a spectrum;
+# - say what the rank of a matrix is, and see it in its singular values;
 # - say what a fine-tune changes, and how much of that a thin product can hold;
 # - write W' = W + (alpha / r) B A as a layer, and say why B starts at zero, and A does not;
 # - say what alpha does, and what happens to it when r moves;
@@ -19,7 +19,8 @@
 # ## What a fine-tune changes
 #
 # Fine-tuning moves each weight matrix from W to W + ΔW. The change ΔW has as many numbers as W itself. For a model of
-# 8 billion weights that is 8 billion numbers to train, to keep an optimizer's state for, and to store for each task.
+# 8 billion weights that is 8 billion numbers to train, to keep an optimizer's state for (AdamW's is two more numbers for
+# each: lesson 11), and to store for each task.
 #
 # **LoRA** (*low-rank adaptation*, Hu et al., 2021) leaves W as it is, *frozen*, and writes the change as a product of
 # two thin matrices, ΔW = B A. That can only do if ΔW needs no more than such a product. Does it? Let us first see
@@ -43,8 +44,8 @@ f"rank {torch.linalg.matrix_rank(B @ A).item()}: {B.numel() + A.numel():,} numbe
 # A thirty-sixth. What of a matrix that is not of low rank, but nearly? The *singular value decomposition* says how
 # nearly. It writes any matrix as a sum of outer products of unit vectors, each with a factor, its **singular value**,
 # from the largest down. Cut that sum after r terms, and you have the best matrix of rank r there is (Eckart & Young,
-# 1936). The squares of the singular values add up to the sum of all squared numbers of the matrix; what share of it
-# the first r have, tells how much they hold.
+# 1936). The squares of the singular values add up to the sum of all squared numbers of the matrix; the share of it that
+# the first r have tells how much they hold.
 
 # %% [markdown]
 # ### Exercise 6.1 · the best matrix of rank r
@@ -113,7 +114,7 @@ before = {name: W.detach().clone() for name, W in trained.items()}
 
 # %% [markdown]
 # `step_rows` gives the rows of each step, `collate` makes a batch of them, `completion_loss` adds up −ln p of the
-# right verdicts. These are lesson 07's.
+# right verdicts (its unit is the *nat*). These are lesson 07's.
 
 
 # %%
@@ -170,16 +171,18 @@ for r in (0, 1, 8, min(each.shape[0] for each in change.values())):
     print(f"rank {r:3}: {evaluate(model, tokenizer, held_out[:100])}")
 
 # %% [markdown]
-# By the loss, rank 1 does most of it, and rank 8 cannot be told from the whole, on 100 sentences. This is the observation on which
-# LoRA rests (Aghajanyan et al., 2021, had found it in another way). It holds for *this* task, which is small: two
-# words are to be told apart. A task that asks for more may need a higher rank, so measure.
+# By the loss, rank 1 does most of it, and rank 8 cannot be told from the whole, on 100 sentences. This is the observation
+# on which LoRA rests (Aghajanyan et al., 2021, had found a kin of it: few trained directions do for a fine-tune). It holds
+# for *this* task, which is small: two words are to be told apart, in 20 steps. A task that asks for more, or a longer run,
+# may need a higher rank, so measure.
 
 # %% [markdown]
 # ## The layer
 #
 # $$W' = W + \frac{\alpha}{r} B A \qquad A: r \times d_{in}, \quad B: d_{out} \times r$$
 #
-# W is frozen; only A and B are trained. `r` is the rank; `alpha` is a gain, of which more below. To scale:
+# W is frozen; only A and B are trained. Together these two are an **adapter**, and what they stand beside, a layer or the
+# whole frozen model, is its **base**. `r` is the rank; `alpha` is a gain, of which more below. Drawn to scale:
 
 # %%
 from widgets import show_lora
@@ -229,7 +232,8 @@ for name, a, b in (("B = 0", 1.0, 0.0), ("A = 0", 0.0, 1.0), ("both 0", 0.0, 0.0
 # %% [markdown]
 # Where both are zero, nothing can ever move: each waits for the other. With one of them zero, that one moves first,
 # and the other follows from the second step on. So why B? By the formula, A = 0 would do as well. LoRA's authors
-# chose B = 0, and so does peft; later work found that it allows larger learning rates (Hayou et al., 2024).
+# chose B = 0, and so does *peft*, Hugging Face's library of adapters; later work found that it allows larger learning
+# rates (Hayou et al., 2024).
 
 # %% [markdown]
 # ### Exercise 6.3 · start so that nothing changes
@@ -284,6 +288,7 @@ class LoRALinear(nn.Module):
 
 
 # %% [markdown]
+# (`lora_dropout` sets a random share of x's numbers to zero in training, against learning rows by heart; here it is 0.)
 # `lorakit.lora.LoRALinear` is this, and takes care of 16-bit bases, of devices, and of merging. One thing a layer
 # cannot do: it freezes the matrix inside it, but most of a model is outside of any layer with LoRA. Embeddings, norms
 # and the layers that you left alone have to be frozen as well. Forget it, and you train the whole model: nothing
@@ -389,15 +394,16 @@ losses = fit([w for w in model.parameters() if w.requires_grad], steps=12, learn
 [round(loss, 2) for loss in losses]
 
 # %% [markdown]
-# In a dozen steps the model has found out that one of two words is wanted. Which of the two, takes longer: lesson 07
-# trains on, and judges it.
+# In a dozen steps the model has found out that one of two words is wanted. To learn which of the two takes longer: lesson
+# 07 trains on, and judges it.
 
 # %% [markdown]
 # ## Alpha, and alpha / r
 #
 # The change is scaled by `alpha / r`. Alpha alone is a gain: twice the alpha, and B and A count twice. Since the
 # optimizer's steps have a size of their own, this acts much like a larger learning rate on the change. Why divide by
-# r? A sum of r products grows with r; divided by it, a setting that was good at one rank is not far off at another,
+# r? A sum of more products is larger; divided by r, a setting that was good at one rank is not far off at another (whether
+# r or √r is the right divisor is disputed: rsLoRA, below),
 # *if alpha stays*. (Many keep alpha = 2 r instead: then alpha / r stays.) Move r and alpha, and see what costs
 # weights and what does not.
 
@@ -411,7 +417,7 @@ show_adapter_size(AutoConfig.from_pretrained(find_model()))
 # %% [markdown]
 # What do they do to a fine-tune? That takes longer than a lesson may: these runs are recorded, with the command that
 # made them. All have lesson 07's rows, order and 40 steps; each is judged on the same 1,000 held-out sentences.
-# **Predict:** does rank 64 beat rank 1?
+# A bracket is a 95 % interval, here of the difference to r = 8, alpha = 16. **Predict:** does rank 64 beat rank 1?
 
 # %%
 from lorakit.records import load_record
@@ -438,7 +444,7 @@ print(*map(line, [*ranks, "r 8, alpha 4", "r 8, alpha 64", "r 64, alpha 16"]), s
 #
 # And the −3.0 of rank 4, whose bracket leaves zero out? The brackets know of the chance in *which sentences* were
 # judged. They know nothing of the chance in training: A is drawn at random, and so is the order of the reviews, so
-# another seed learns otherwise. Lesson 10 has a record of one setting of each method, with three seeds. **Predict:**
+# another seed learns differently. Lesson 10 has a record of one setting of each method, with three seeds. **Predict:**
 # how many points lie between the best and the worst seed?
 
 # %%
@@ -478,11 +484,11 @@ loss_figure({name: smooth(runs[name]["losses"]) for name in shown}).show()
 # | name | what is different |
 # |---|---|
 # | **rsLoRA** (Kalajdzievski, 2023) | alpha / √r in place of alpha / r, so that high ranks are not held back |
-# | **DoRA** (Liu et al., 2024) | directions of W' are trained by A and B, their lengths apart |
+# | **DoRA** (Liu et al., 2024) | directions of W' are trained by A and B, their lengths by a vector of their own |
 # | **PiSSA** (Meng et al., 2024) | A and B start from W's own largest singular vectors, and W keeps the rest |
 # | **full fine-tuning** | no adapter: every weight is trained |
 #
-# All of the first three are an argument of peft's `LoraConfig`. The same rows, order and steps:
+# Each of the first three is an argument of peft's `LoraConfig`. The same rows, order and steps:
 
 # %%
 others = [name for name in runs if "rsLoRA" in name or "DoRA" in name or "PiSSA" in name or "full" in name]
@@ -493,7 +499,8 @@ print(*map(line, ["r 8, alpha 16", "r 64, alpha 16", "r 8, alpha 16, all linear 
 #
 # - **Full fine-tuning** of all 134.5 million weights is level with LoRA's 460,800: its brackets at 2e-5 and 1e-4 have
 #   zero in them. At 5e-4 it falls behind; it wants smaller steps than an adapter does. Its peak was 3.3 GiB, LoRA's
-#   1.5 (on a CPU, all of the process). That LoRA loses nothing against it is true here, on a small task, as far as
+#   1.5 (on a CPU, all of the process; lesson 10's machine, which computes in bf16 and keeps compiled programs, has 4.0
+#   and 2.4). That LoRA loses nothing against it is true here, on a small task, as far as
 #   1,000 sentences and one seed can tell. Lesson 10 has three seeds of both, and cannot tell them apart either.
 # - **rsLoRA** at r = 64 and alpha 16 scales by 16 / √64 = 2, which is alpha / r of alpha 128. The two runs agree in
 #   every number: it is another rule for alpha, and nothing else.
@@ -548,4 +555,5 @@ progress()
 # - Alpha is a gain. Rank costs weights, alpha does not.
 # - r × (in + out) weights a layer.
 #
-# Next: lesson 07 fine-tunes for real. Lesson 08 does more with what comes out of it.
+# Back: [lesson 05](05_weights.ipynb). Next: [lesson 07](07_lora_finetune.ipynb) fine-tunes for real. Lesson 08 does more
+# with what comes out of it.

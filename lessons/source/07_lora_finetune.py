@@ -4,7 +4,7 @@
 # **In this lesson you teach the model to judge film reviews by training 0.34 % of its size in new weights, and leave
 # every one of its own weights as it was, to the last bit.**
 #
-# *About 25 minutes, of which the training takes 2 to 3 on a laptop with two cores. Needs nothing but lesson 00;
+# *About 45 minutes, of which the machine needs 3 to 4 on a laptop with two cores. Needs nothing but lesson 00;
 # lesson 06 builds LoRA from scratch, this one uses it. Numbers in the text are the default model's: on another, trust
 # the cells.*
 #
@@ -22,7 +22,8 @@
 #
 # $$W' = W + \frac{\alpha}{r} B A \qquad A: r \times d_{in}, \quad B: d_{out} \times r$$
 #
-# Only A and B are trained. `r` is the *rank*: how many independent directions the change may have. `alpha` is a gain;
+# Only A and B are trained: together they are an **adapter**, and the frozen model beside them is its **base**. `r` is the
+# *rank*: how many independent directions the change may have. `alpha` is a gain;
 # the change is scaled by `alpha / r`. B starts at zero, so at first W' = W exactly.
 
 # %% [markdown]
@@ -63,7 +64,7 @@ _ = gc.collect()
 # %% [markdown]
 # ## Count before you train
 #
-# A matrix of `d_in` times `d_out` weights gets two thin ones beside it, A and B. How much is that? Three exercises are
+# A matrix of d_in × d_out weights gets two thin ones beside it, A and B. How much is that? Three exercises are
 # in this lesson, and they work as in lesson 00: fill in the function, run its cell and the check below it.
 # `hint("7.1")` gives one more hint each time, `solution("7.1")` shows an answer (both with
 # `from lorakit.checks import hint, solution`).
@@ -126,9 +127,9 @@ config = TrainConfig(**explorer.value)
 config
 
 # %% [markdown]
-# `micro_batch_size` sentences are in memory at once; after `gradient_accumulation_steps` of these the optimizer
-# (AdamW) takes one step. The learning rate climbs for `warmup_steps` and then falls in a line to zero. The other fields
-# can stay as they are.
+# `micro_batch_size` sentences are in memory at once; after `gradient_accumulation_steps` of these the *optimizer* takes
+# one step: it is AdamW, which moves each weight against its gradient, at a pace of the weight's own. The *learning rate*,
+# the size of a step, climbs for `warmup_steps` and then falls in a line to zero. The other fields can stay as they are.
 
 # %% [markdown]
 # ## The data
@@ -170,8 +171,8 @@ trainable, everything = model.get_nb_trainable_parameters()
 f"peft trains {trainable:,} of {everything:,} ({trainable / everything:.2%})"
 
 # %% [markdown]
-# A matrix of rank r between `d_in` and `d_out` costs `r * (d_in + d_out)` weights, where the full matrix has
-# `d_in * d_out`. For `q_proj` that is 9,216 against 331,776. (On another model than the course's default, the count
+# A matrix of rank r between `d_in` and `d_out` costs r × (d_in + d_out) weights, where the full matrix has
+# d_in × d_out. For `q_proj` that is 9,216 against 331,776. (On another model than the course's default, the count
 # differs: its layers have other sizes.)
 
 # %% [markdown]
@@ -424,8 +425,8 @@ p = sum(math.comb(flips, k) for k in range(len(mended), flips + 1)) / 2**flips
 f"{len(mended)} of {flips} flips mended: a coin does as well with probability {p:.2g}"
 
 # %% [markdown]
-# This is the sign test. It is sharper than two intervals held side by side, since it leaves out all the sentences on
-# which nothing changed.
+# This is the sign test, one-sided: it asks only for "mended at least that often". It is sharper than two intervals held
+# side by side, since it leaves out all the sentences on which nothing changed.
 
 # %% [markdown]
 # ## Take it with you
@@ -444,10 +445,9 @@ share = size / (4 * (everything - trainable))
 f"{trainable:,} weights; the file has {size:,} bytes, {share:.2%} of the base in float32"
 
 # %% [markdown]
-# The explorer was right to the last byte. What is on top of four bytes a weight are the names and shapes of the
-# tensors. Hand on the whole folder: rank, alpha
-# and targets stand in `adapter_config.json` beside the weights, and whoever has the same base can load it. Plain peft
-# does, with no word of this course:
+# The explorer was right to the last byte. What is on top of four bytes a weight are the names and shapes of the tensors.
+# Hand on the whole folder: rank, alpha and targets stand in `adapter_config.json` beside the weights, and whoever has the
+# same base can load it. Plain peft does, with no word of this course:
 
 # %%
 from peft import PeftModel
@@ -531,5 +531,7 @@ progress()
 # - The adapter is a folder with 1.9 MB of weights that plain peft loads.
 #
 # This loop is `lorakit.finetune.loop`; its heart, `_Run.step`, fits on one screen. `lorakit finetune` in a terminal
-# runs it without a notebook, on your own rows too. Next: lesson 08 does more with adapters; **lesson 10** repeats
-# this run on a base held in 4 bits.
+# runs it without a notebook, on your own rows too.
+#
+# Back: [lesson 06](06_lora.ipynb). Next: [lesson 08](08_adapters.ipynb) does more with adapters;
+# [lesson 10](10_qlora_finetune.ipynb) repeats this run on a base held in 4 bits.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 08 · Adapters in practice
 #
-# **In this lesson you handle adapters like an engineer: you say where they sit, open the file on disk, merge one into
+# **In this lesson you handle adapters as one does in practice: you say where they sit, open the file on disk, merge one into
 # its base, keep several on one base and serve them in one batch, add two up, turn one up and down, and measure what
 # the model has lost elsewhere.**
 #
@@ -20,7 +20,7 @@
 # ## Where adapters sit
 #
 # Beside linear layers, and you say which. A block of a Llama-type model has seven: four in the attention (`q_proj`,
-# `k_proj`, `v_proj`, `o_proj`; lesson 02) and three in the feed-forward part (`gate_proj`, `up_proj`, `down_proj`;
+# `k_proj`, `v_proj`, `o_proj`; lesson 02) and three in the feed-forward half (`gate_proj`, `up_proj`, `down_proj`;
 # lesson 03). Choose some in this drawing of one block, and see them appear. **Predict** first: which costs more at
 # the same rank, an adapter beside `q_proj`, or one beside `down_proj`?
 
@@ -34,7 +34,7 @@ show_adapter_size(AutoConfig.from_pretrained(find_model()))
 
 # %% [markdown]
 # At rank 8 an adapter beside `q_proj` has 8 × (576 + 576) = 9,216 weights, beside `down_proj` 8 × (1,536 + 576) = 16,896.
-# Every block gets its own A and B, and no two are the same. The norms and the table of embeddings get none: the norms
+# Every block gets its own A and B, and no two are the same. The norms and the embedding table get none: the norms
 # have 576 numbers each, too few to be worth it, and the table is used by token, not multiplied. (`lm_head` is a
 # linear layer, and could have one; here it shares its weights with that table, so it is left alone.)
 #
@@ -55,12 +55,13 @@ for name, targets in choices.items():
     print(f"{name:13}{n:>10,} weights   trained with AdamW: {16 * n / 2**20:5.1f} MiB")
 
 # %% [markdown]
-# (16 bytes a weight: the weight, its gradient, and AdamW's two numbers, 4 bytes each. Activations come on top.) What does the choice change?
+# (16 bytes a weight: the weight, its gradient, and AdamW's two numbers, 4 bytes each. *Activations*, the numbers that a
+# forward pass computes on its way, come on top: lesson 11.) What does the choice change?
 #
-# - **q and v**, the choice of the paper (Hu et al., 2021, section 7.1): what a token looks for, and what it hands on
+# - **q and v**, the choice of the paper (Hu et al., 2021, section 7.1): what a token looks for, and what it hands over
 #   when it is found.
-# - **The feed-forward part** has two thirds of a block's weights, and much of what the model knows. Adapters there
-#   are larger, since its layers are wider.
+# - **The feed-forward half** has three quarters of a block's weights (lesson 03), and, it is often said, much of what the
+#   model knows. Adapters there are larger, since its layers are wider.
 # - **All** is what the QLoRA paper recommends (Dettmers et al., 2023, section 4): with few layers it could not match
 #   full fine-tuning on large models. In our records (lesson 06) all layers gained nothing over q and v, on a task that
 #   rank 1 could do. A harder one may need them.
@@ -72,8 +73,7 @@ for name, targets in choices.items():
 #
 # A short fine-tune on the reviews, as in lesson 07 but with 20 steps, and with checkpointing, which spares memory and
 # takes longer (lesson 10 says how). It needs about a minute. `base_fingerprint` is lesson 07's hash over the base's
-# weights, for later. `finetune` writes it into a
-# fresh folder. **Predict:** how many bytes will that folder have?
+# weights, for later. `finetune` writes the adapter into a fresh folder. **Predict:** how many bytes will that folder have?
 
 # %%
 import tempfile
@@ -446,7 +446,7 @@ for way in ways:
 #   side gets their square root.) peft's documentation calls it a very rough approximation. An average of adapters, A by
 #   A and B by B, has the same fault.
 #
-# How rough, depends on something that should not matter at all. Any change can be written with other A's and B's: turn A
+# How rough depends on something that should not matter at all. Any change can be written with other A's and B's: turn A
 # by a rotation R and B back by it, and B A is what it was. **Predict** what `linear` makes of that, in one layer.
 
 # %%
@@ -481,9 +481,9 @@ model.set_adapter("softer")
 written(prompts)
 
 # %% [markdown]
-# At seven tenths of each, the review begins with its verdict, and two of the three questions have their voice; the third
-# has neither. The weights of a sum are to be found by trying, as alpha is. Nothing says that 1 and 1 is right, nor that any
-# pair is.
+# At seven tenths of each, the review begins with its verdict, and two of the three questions have their voice; the one
+# about Italy has not. The weights of a sum are to be found by trying, as alpha is. Nothing says that 1 and 1 is right, nor
+# that any pair is.
 
 # %% [markdown]
 # ## An adapter with a dial
@@ -502,8 +502,8 @@ show_adapter_dial(model, tokenizer, text=asked_anew[1])
 # %% [markdown]
 # The base would end its answer before it began. From 0.3 on the first token of "Aye" leads, and from 0.6 on it leaves
 # little to all others: the logits move evenly, and softmax makes nearly a switch of it. Beyond 1.5 it slowly falls
-# again. What lies beyond 1 nobody has trained: it can be more of the same, or something else. The divergence in the results says
-# how far all probabilities together are from the base's.
+# again. What lies beyond 1 nobody has trained: it can be more of the same, or something else. The divergence in the
+# results says how far all probabilities together are from the base's, 0 where they are the same (lesson 10 says more).
 
 # %% [markdown]
 # ## What the model has lost elsewhere
@@ -584,4 +584,5 @@ progress()
 # - A dial on the scaling gives all that lies between the base and the adapter, and beyond.
 # - Whatever was trained, measure elsewhere too. The frozen base is still there, bit for bit.
 #
-# Next: lesson 09 stores the base itself in 4 bits. Lesson 10 trains on it, and merges there.
+# Back: [lesson 07](07_lora_finetune.ipynb). Next: [lesson 09](09_quantization.ipynb) stores the base itself in 4 bits.
+# Lesson 10 trains on it, and merges there.

@@ -2,8 +2,8 @@
 # # 09 · What 4-bit really is
 #
 # **In this lesson you write the whole of NF4, the format in which QLoRA keeps its base: blocks, scales, a code book,
-# two codes a byte. You prove it equal to the library that everyone uses, in every bit, and measure what it costs a
-# real model.**
+# two codes a byte.** You find it equal, in every bit, to *bitsandbytes*, the library that QLoRA came with, and measure
+# what it costs a real model.
 #
 # *About 75 minutes, of which the machine needs 2 to 3 on a laptop with two cores. Needs lesson 00. Lesson 10 trains
 # on what is built here. Numbers in the text are the default model's: on another, trust the cells.*
@@ -19,7 +19,7 @@
 # %% [markdown]
 # ## What a number costs
 #
-# A weight is a number in some *format*: so many bits, and a rule that says what they stand for. A float has a sign, an
+# A weight is a number in some *format* (its dtype): so many bits, and a rule that says what they stand for. A float has a sign, an
 # exponent (which power of two) and a fraction (how far on to the next power). The exponent makes the range, the
 # fraction makes the steps. Here are six formats, a box for each bit.
 
@@ -32,9 +32,9 @@ show_number_formats()
 
 # %% [markdown]
 # bf16 is float32 with 16 bits cut off: the same range, coarser steps. fp16 has finer steps and a short range: its
-# largest number is 65,504, and below 6e-8 all is zero. Small gradients vanish there, which is why training with it needs
-# a loss scaler. **Predict** what becomes of 0.1,
-# 100.3 and 70,000 in each of them.
+# largest number is 65,504, its least above zero 6e-8, and what is below half of that becomes zero. Small gradients vanish
+# there, which is why training with it needs a *loss scaler*: the loss is multiplied by a large number before the backward
+# pass, and the gradients are divided by it afterwards. **Predict** what becomes of 0.1, 100.3 and 70,000 in each of them.
 
 # %%
 numbers = torch.tensor([0.1, 100.3, 70_000.0])
@@ -45,9 +45,9 @@ for dtype in (torch.float32, torch.bfloat16, torch.float16):
 # bf16 has no number between 100 and 100.5, and fp16 none as large as 70,000. Still, both do for a network, whose
 # weights are mostly small and never needed seven digits.
 #
-# Eight bits have 256 different values, and four have sixteen. There one fixed range for
-# all weights of the world will not do: the few values must go where *these* weights are. So low-bit formats store a small whole number, the **code**,
-# and next to many codes one ordinary float, the **scale**.
+# Eight bits have 256 different values, and four have sixteen. There one fixed range for all weights of the world will not
+# do: the few values must go where *these* weights are. So low-bit formats store a small whole number, the **code**, and
+# next to many codes one ordinary float, the **scale**.
 
 # %% [markdown]
 # ## A scale for whole numbers
@@ -117,16 +117,17 @@ for name in (ranked[0], ranked[len(ranked) // 2], *ranked[-3:]):
     print(f"{largest[name]:5.1f} standard deviations   {name}")
 
 # %% [markdown]
-# (These weights came to you rounded once already, from a file of 4 bits: see near the end.) One weight lies 51 standard
-# deviations out, where a normal distribution would not have it in the life of the
-# universe. Trained networks have such weights. (Their activations have outliers too, still larger ones, which is what
-# LLM.int8 is about: Dettmers et al., 2022. Here we quantise weights alone.)
+# (These weights came to you rounded once already, from a file of 4-bit codes: see near the end.) One weight lies 51
+# standard deviations out, where a normal distribution would not have it in the life of the universe. Trained networks
+# have such weights. (Their activations, the numbers that pass through, have outliers too, still larger ones, which is
+# what LLM.int8() is about: Dettmers et al., 2022. Here we quantise weights alone.)
 
 # %% [markdown]
 # ## Blocks
 #
-# The cure is to let an outlier spoil few others: cut the weights into **blocks**, each with a scale of its own. The
-# matrix with that outlier, in int8 and int4, with one scale for all of it and in blocks of 64:
+# The cure is to let an outlier spoil few others: cut the weights into **blocks**, each with a scale of its own. (These are
+# runs of neighbouring weights, 64 say, and have nothing to do with the model's blocks of lesson 03.) The matrix with that
+# outlier, in int8 and int4, with one scale for all of it and in blocks of 64:
 
 # %%
 worst = weights[ranked[-1]].clone()  # its own, so that the model can go later
@@ -543,7 +544,8 @@ print(*map(line, ["none", "int8", "nf4", "nf4, double", "int4", "fp4"]), sep="\n
 # which is little, as you will see at once.
 #
 # Beside it the paper's Table 2 (Dettmers et al., 2023): mean perplexity, e to the power of the loss, of models from
-# 125 million to 13 billion weights, on web text.
+# 125 million to 13 billion weights, on web text. The two halves have other models and other text: compare the order of the
+# rows in each, never a number of one half with one of the other.
 #
 # | paper | perplexity |   | here, on news | perplexity |
 # |---|---|---|---|---|
@@ -694,10 +696,10 @@ for quant_type in ("nf4", "int4", "fp4"):
     print(f"{quant_type:5} error {fresh:.4f} on fresh random numbers, {second:.4f} on the same rounded once before")
 
 # %% [markdown]
-# On normal numbers the error of the second rounding changes by a hundredth of itself at most. This much is measured. What is *not*: how the model lost by the first rounding, or how a model that
-# was never rounded would take nf4. And mind one thing: in Q4_1 these very weights take 5 bits (4, and two 16-bit numbers
-# for 32 weights) with no error at all. A format that was made for other weights must lose to the one that these were
-# stored in.
+# On normal numbers the error of the second rounding changes by a hundredth of itself at most. This much is measured. What
+# is *not*: how much the model lost by the first rounding, or how a model that was never rounded would take nf4. And mind
+# one thing: in Q4_1 these very weights take 5 bits (4, and two 16-bit numbers for 32 weights) with no error at all. A
+# format that was made for other weights must lose to the one that these were stored in.
 
 # %% [markdown]
 # ## A layer of codes
@@ -715,8 +717,9 @@ total = sum(buffer.nbytes for buffer in quantized.buffers())
 f"{total:,} bytes for {middle.nbytes:,}; parameters: {list(quantized.parameters())}"
 
 # %% [markdown]
-# Each forward pass makes W from them, in the dtype of its input, multiplies, and throws W away. **Predict:** what does
-# autograd keep for the backward pass, which needs W once more?
+# Each forward pass makes W from them, in the dtype of its input, multiplies, and throws W away. *Autograd*, the part of
+# torch that computes gradients, keeps in a forward pass what it will need on the way back. **Predict:** what does it keep
+# here, since the backward pass needs W once more?
 
 # %%
 x = torch.randn(4, middle.shape[1], requires_grad=True)
@@ -736,16 +739,16 @@ print(f"kept by QuantizedLinear: {ours:,} bytes; where W is made in sight of aut
 print(f"gradients of x differ by {(gradient - its_gradient).abs().max().item():.1e}")
 
 # %% [markdown]
-# Nothing: the backward pass dequantises again. That costs time, which is why QLoRA is usually slower than LoRA, and
-# spares keeping W in every layer at once, which is the point of it. The gradient goes *through* W to what lies below. W itself has
-# none, and needs none: in lesson 10 it is `LoRALinear(QuantizedLinear(...))` that is trained, and only A and B in it.
+# Nothing: the backward pass dequantises again. That costs time (lessons 10 and 12 measure how much), and spares keeping W
+# in every layer at once, which is the point of it. The gradient goes *through* W to what lies below. W itself has none,
+# and needs none: in lesson 10 it is `LoRALinear(QuantizedLinear(...))` that is trained, and only A and B in it.
 
 # %% [markdown]
 # ## What is often said
 #
 # | said | measured or written |
 # |---|---|
-# | "4-bit means int4" | NF4 and FP4 are code books of 16 levels that are *not* evenly spaced. int4's are, and it is the worst row of the paper's Table 2 |
+# | "4-bit means int4" | NF4 and fp4 are code books of 16 levels that are *not* evenly spaced. int4's are, and it is the worst row of the paper's Table 2 |
 # | "the model computes in 4 bits" | in bitsandbytes codes are dequantised at run time; products are computed in bf16, fp16 or float32 |
 # | "4 bits a weight" | 4.5 in blocks of 64, 4.127 with double quantisation, and embeddings and norms stay as they are |
 # | "QLoRA came from Hugging Face", or from Meta | from the University of Washington (Dettmers et al., 2023); Hugging Face took it into its libraries |
@@ -770,4 +773,4 @@ progress()
 # - Double quantisation saves 0.373 bits a weight, and costs next to nothing.
 # - Codes are stored, not computed with: `QuantizedLinear` dequantises forward, and again backward.
 #
-# Next: lesson 10 puts LoRA on top, and trains.
+# Back: [lesson 08](08_adapters.ipynb). Next: [lesson 10](10_qlora_finetune.ipynb) puts LoRA on top, and trains.

@@ -1,19 +1,19 @@
 # %% [markdown]
 # # 10 · A real QLoRA fine-tune
 #
-# **In this lesson you put a QLoRA layer together and prove it equal to the libraries', repeat lesson 07's fine-tune on
+# **In this lesson you put a QLoRA layer together and find it equal to the libraries', repeat lesson 07's fine-tune on
 # a base that is held in 4 bits, set it beside LoRA and full fine-tuning, and merge its adapter in three ways.**
 #
-# *About 50 minutes, of which the machine needs 5 on a laptop with two cores. Lessons 06 and 07 come before it; lesson
-# 09 builds the 4-bit codes from scratch. Numbers in the text are the default model's: on another, and on another kind
-# of processor, trust the cells.*
+# *About 80 minutes, of which the machine needs 5 on a laptop with two cores. Needs lessons 00, 06 and 07; lesson 09
+# builds the 4-bit codes from scratch, this one uses them. Numbers in the text are the default model's: on another, and on
+# another kind of processor, trust the cells.*
 #
 # You will be able to
 # - read and write the quantisation config, knowing which of its defaults are traps;
 # - compute the bits that a 4-bit weight really takes, and find them in memory;
 # - build QLoRA out of two layers that know nothing of each other;
 # - say what `prepare_model_for_kbit_training` does, line by line;
-# - train adapters on it, and prove that not one code was touched;
+# - train adapters on it, and show that not one code was touched;
 # - say what QLoRA cost and saved *here*, and which of the usual claims that supports;
 # - merge the adapter so that what it learned is not lost.
 
@@ -356,8 +356,8 @@ f"largest difference: logits {logits_apart:.1e}, gradients {gradients_apart:.1e}
 
 # %% [markdown]
 # Nothing, or next to nothing. Our codes are theirs bit for bit (lesson 09), and the rest is the same sum. So you have
-# seen all of QLoRA now. What the library adds is speed on a GPU, where codes are turned into numbers inside the kernel
-# that multiplies them.
+# seen all of QLoRA now. What the library adds is speed on a GPU: it has *kernels*, programs that run there, which turn
+# codes into numbers quickly, and one that does it while it multiplies, where few tokens go through at once.
 
 # %%
 del theirs, expected, adapter, gradients, weights
@@ -377,7 +377,7 @@ for weight in half.parameters():
     weight.requires_grad = False
 
 # %% [markdown]
-# Codes are whole numbers and can have no gradient, but the table of embeddings and all norms would be trained. (With
+# Codes are whole numbers and can have no gradient, but the embedding table and all norms would be trained. (With
 # adapters it would not have come to that: `get_peft_model` freezes them as well.) **Second, lift** what is in 16 bits
 # and is no code to float32. It costs bytes, and it changes the output. **Predict:** by how much?
 
@@ -493,10 +493,10 @@ history = show_training(config, model, tokenizer, train=train, held_out=held_out
 print(f"before: {history.before}\nafter:  {history.after}")
 
 # %% [markdown]
-# Compare with lesson 07's two lines (of your own run: stored outputs may be of different machines). If the 4-bit base starts lower, that is the price of rounding. If the gap is
-# smaller after training, the adapter may have repaired some of the rounding, or learning the task may simply outweigh
-# it: this run cannot tell the two apart. (And our "unrounded" base was rounded once before it came to us, as lesson
-# 00 said; on a base that never was, the price may differ.)
+# Compare with lesson 07's two lines (of your own run: stored outputs may be of different machines). If the 4-bit base
+# starts lower, that is the price of rounding. If the gap is smaller after training, the adapter may have repaired some of
+# the rounding, or learning the task may simply outweigh it: this run cannot tell the two apart. (And our "unrounded" base
+# was rounded once before it came to us, as lesson 00 said; on a base that never was, the price may differ.)
 
 # %%
 from lorakit.records import load_record
@@ -523,7 +523,7 @@ f"{history.seconds:.0f} s of training, {speed}, peak memory {history.peak_memory
 
 # %% [markdown]
 # Hold these against lesson 07's. Each layer's codes are turned back into numbers before each multiplication, on the way
-# forth and again on the way back: that is work which LoRA does not have. But two single timings on a busy machine can
+# forward and again on the way back: that is work which LoRA does not have. But two single timings on a busy machine can
 # fall either way. And on a CPU the peak is that of the whole process, so Python and its libraries are in both. Only the
 # recorded runs below, each in a process of its own, compare fairly; look there whether QLoRA "trains faster".
 
@@ -555,8 +555,8 @@ print(f"{len(mended)} mended, {len(broken)} broken\n", *mended[:4], "--- broken:
 # That takes too long for a lesson, so it was recorded: the same rows in the same order, three seeds, 1,000 held-out
 # sentences, each run in a process of its own. The third method is **full fine-tuning**: no adapter, every weight
 # trained, all in float32. Its learning rate is its own, 1e-4 where the adapters have 2e-3: of the three that lesson 06
-# tried, the one with the lowest loss on held-out sentences. **Predict** the order of the methods: by accuracy, by the time of a
-# step, and by peak memory.
+# tried, the one with the lowest loss on held-out sentences. (These are the sentences that judge it here too, which if
+# anything flatters it.) **Predict** the order of the methods: by accuracy, by the time of a step, and by peak memory.
 
 # %%
 print(record["machine"]["summary"], record["date"], record["command"], sep="\n")
@@ -612,9 +612,9 @@ for pair, paired in record["paired"].items():
 
 # %% [markdown]
 # **QLoRA did worse than LoRA**: the interval of the mean leaves zero out. Two of the three seeds alone could not have
-# told you. And "less than 1 % loss", as is often said, does not hold here: the mean is two points, though the interval
-# just reaches below one. Look at the numbers before the arrows too: rounding cost nearly six points before any
-# training; after it the gap is two. Go by accuracy here: the loss also counts how sure a model is, and can rise where
+# told you. And "less than 1 % loss", as is often said? The mean is two points, but the interval reaches just below one, so
+# these runs cannot tell (lesson 12 makes a verdict of that). Look at the numbers before the arrows too: rounding cost nearly
+# six points before any training; after it the gap is two. Go by accuracy here: the loss also counts how sure a model is, and can rise where
 # the verdicts hardly change, as in full fine-tuning's third run.
 #
 # **Full fine-tuning and LoRA cannot be told apart**: with two seeds the one comes out ahead, with the third the other,
@@ -894,4 +894,6 @@ progress()
 # - One run on 400 sentences decides nothing about one or two points: pair, repeat, and give the interval.
 # - A merge into 4 bits can lose the whole fine-tune without a word: keep the adapter beside, or merge in 16 bits.
 #
-# `lorakit finetune --method qlora` runs this without a notebook. Next: lesson 11 finds every byte of a training step.
+# `lorakit finetune --method qlora` runs this without a notebook.
+#
+# Back: [lesson 09](09_quantization.ipynb). Next: [lesson 11](11_memory.ipynb) finds every byte of a training step.

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 11 · Every byte of a training step
 #
-# **In this lesson you predict the memory of a training step, byte by byte, from nothing but a model's config. You find
-# the moment of its peak, and hold the prediction against a real step on this machine and against GPUs. Then you know
-# when "60, 22 and 10 GB for 7B" is true, when QLoRA takes *more* than LoRA, and which card a plan needs.**
+# **In this lesson you predict the memory of a training step, byte by byte, from nothing but a model's config.** You find
+# the moment of its peak, and hold the prediction against a real step on this machine and against a GPU's record. Then you
+# know what is true of "60, 22 and 10 GB for 7B", when QLoRA takes *more* than LoRA, and which card a plan needs.
 #
-# *About 80 minutes, of which the machine needs 1 on a laptop with two cores. It needs no GPU, and no model is loaded:
-# bytes depend on shapes, not on what the weights are. Stands on lessons 05 (which weights there are), 06 (adapters), 09
-# and 10 (what 4 bits take).*
+# *About 80 minutes, of which the machine needs 1 on a laptop with two cores. Needs lessons 05 (which weights there are), 06
+# (adapters), 09 and 10 (what 4 bits take), and no GPU. No model is loaded: bytes depend on shapes, not on what the weights
+# are.*
 #
 # You will be able to
 # - count what lives throughout a step: weights, scales, adapters, gradients, an optimizer's states;
@@ -40,8 +40,10 @@ f"22 GB are {22 * GB / GiB:.1f} GiB, and 24 GiB are {24 * GiB / GB:.1f} GB"
 # ## Weights
 #
 # We take the model of the usual table, Llama-2-7B. `preset` gives its config, a few whole numbers that its makers have
-# published; as in lesson 05 they are enough to count its weights. QLoRA treats two kinds differently: the linear layers of
-# the blocks become codes, and all else does not (lesson 10).
+# published; as in lesson 05 they are enough to count its weights. A **plan**, `TrainingPlan`, is all else that decides the
+# bytes of a step: method, rank, targets, optimizer, and how many rows of how many tokens go through at once (a row is one
+# text). What it is not told is as usual: rank 8 on q and v, AdamW, 4 rows of 512 tokens, no checkpointing. QLoRA treats two
+# kinds of weights differently: the linear layers of the blocks become codes, and all else does not (lesson 10).
 
 # %%
 from lorakit.memory import TrainingPlan, estimate_memory, preset
@@ -69,7 +71,7 @@ for name, width in {"float32": 4, "fp16 or bf16": 2}.items():
     print(f"{name}: {(linear + other) * width / GiB:.2f} GiB, or {(linear + other) * width / GB:.2f} GB")
 
 # %% [markdown]
-# Now 4 bits. A code is half a byte; a block of 64 has a float32 scale, or with double quantisation one byte, and 256 of
+# Now 4 bits. A code is half a byte; 64 codes share a float32 scale, or with double quantisation one byte, and 256 of
 # those share a float32. And the others? `prepare_model_for_kbit_training` lifts embeddings, head and norms to
 # **float32**, 4 bytes each. **Predict:** is it a quarter of 12.55 GiB?
 
@@ -89,8 +91,9 @@ print(f"codes {codes / GiB:.2f} + scales {constants / GiB:.2f} + others {4 * oth
 f"bf16 is {2 * (linear + other) / total:.2f} times that"
 
 # %% [markdown]
-# Not a quarter, but a third. "Three to four times less", as is often said, is true of the codes; what was lifted to float32 takes twice of
-# what it took before. How much that matters depends on the vocabulary. **Predict** which of these models gains least.
+# Not a quarter, but a third. "Three to four times less", as is often said, is true of the codes; what was lifted to
+# float32 takes twice what it took before. How much that matters depends on the vocabulary. **Predict** which of these
+# models gains least.
 
 # %%
 for name in ("SmolLM2-135M", "Llama-3.2-1B", "gemma-2-2b", "Llama-2-7B", "Llama-3-8B", "Llama-3-70B"):
@@ -132,8 +135,7 @@ for (name, size), estimate in zip(found.items(), counted, strict=True):
 # adapters, which are in float32. With `method="lora"` the base is in bf16. With `"qlora"` its linear layers are 4-bit
 # codes, with a scale for each 64 weights: a float32, or with `double_quant` one byte, 256 of which share a float32; what
 # else the base has is in float32 then. Return how many **GiB** base and adapters fill. (Every block is full. Leave the
-# look-up tables out.) `hint("11.1")` helps a little more each time, and `solution("11.1")` shows an answer (both with
-# `from lorakit.checks import hint, solution`).
+# look-up tables out. Stuck? `from lorakit.checks import hint, solution`, then `hint("11.1")`.)
 
 
 # %% exercise="11.1" points=2
@@ -198,7 +200,8 @@ f"{count:,} weights; bytes a weight: {gradients / count:.2f} gradients, {states 
 # %% [markdown]
 # 4 and 8, and the weights' own 4. One thing more, which tables forget: torch's AdamW, in the form that it takes on a GPU
 # by itself (`foreach`), computes the square root of the second state for *all* weights at once before it divides by
-# it. While the optimizer steps there are 20 bytes a weight. (`fused=True` avoids that.)
+# it. While the optimizer steps there are 20 bytes a weight. (`fused=True` avoids that; transformers' `Trainer` asks for it
+# by itself, a loop of your own does not.)
 #
 # Two other ways to keep the states, both from bitsandbytes (lesson 10). `adamw_8bit`: a byte for each state, and a
 # float32 scale for 256 of them, but only in tensors of at least 4,096 weights. `paged_adamw_8bit`: besides, states of
@@ -254,9 +257,9 @@ check_training_bytes(training_bytes)
 # %% [markdown]
 # ## What the forward pass keeps
 #
-# Weights and their company are the same for any text. Activations are not: they grow with every token. The rule is
-# autograd's. Going back, an operation must tell how its output changes with its input, and keeps for that what it will
-# have to read:
+# Weights and their company are the same for any text. **Activations**, the numbers that a forward pass computes and keeps
+# for the way back, are not: they grow with every token. The rule is autograd's (lesson 09). Going back, an operation must
+# tell how its output changes with its input, and keeps for that what it will have to read:
 #
 # - **a product a · b**: the slope by a is b, so it keeps both;
 # - **silu(x)**: its slope depends on x, so it keeps x;
@@ -284,8 +287,9 @@ f"kept: {tape.kept_bytes:,} bytes, which is {tape.kept_bytes / (2 * F):.0f} time
 # Three: gate, silu(gate), up. The product itself is thrown away: only `down` reads it, and `down` is frozen. Now the
 # whole block, part by part, as `estimate_memory` has it, for LoRA in bf16. Three things in it are easily overlooked:
 #
-# - **Attention runs on one of several kernels.** transformers calls torch's `scaled_dot_product_attention`, `sdpa` for
-#   short, which picks one. *flash* never makes the T × T scores of a head as a whole, but takes 16 bits only.
+# - **Attention runs on one of several kernels**, programs that do the same sum in other ways. transformers calls torch's
+#   `scaled_dot_product_attention`, `sdpa` for short, which picks one. *flash* never makes the T × T scores of a head as a
+#   whole, but takes 16 bits only.
 #   *efficient* does not make them either, and takes float32 too, but no grouped heads (lesson 02). *math* is plain
 #   operations, takes anything, and keeps T × T;
 # - **RMSNorm computes in float32.** Whatever comes in, it keeps a float32 copy: 4 D, twice a block;
@@ -485,7 +489,7 @@ seconds, live, begins = watched_step(small, plan)
 step_figure(seconds, live, begins, predicted).show()
 
 # %% [markdown]
-# Up block by block, a plateau while the loss goes forth and back, and down again. The gradients are the little that is
+# Up block by block, a plateau while the loss goes forward and back, and down again. The gradients are the little that is
 # left at the end. In numbers:
 
 # %%
@@ -517,7 +521,7 @@ _, live, _ = watched_step(small, plan)
 f"measured {max(live) / MiB:.2f} MiB, predicted {rise(estimate_memory(small, plan).peak) / MiB:.2f} MiB"
 
 # %% [markdown]
-# Larger! Why, is the next section but one. First the exercise.
+# Larger! The next section but one says why. First the exercise.
 
 # %% [markdown]
 # ### Exercise 11.4 · the peak
@@ -550,7 +554,7 @@ from lorakit.checks.lesson11 import check_peak
 check_peak(peak_bytes)
 
 # %% [markdown]
-# ## Against a dry run, and against GPUs
+# ## Against a dry run, and against a GPU
 #
 # A 7B model does not fit here. But its step can be run without storage: on torch's "meta" device tensors have a shape
 # and no numbers. `trace_memory` runs the real model of transformers, the real peft, loss and optimizer on it, and counts
@@ -566,7 +570,7 @@ for method in ("lora", "qlora"):
     print(f"Llama-2-7B {method:5}: dry run {traced / GiB:.3f} GiB, estimate {estimated / GiB:.3f} GiB")
 
 # %% [markdown]
-# And real GPUs. Few learners have one at hand, so it is recorded: `torch.cuda.max_memory_allocated()` over a step, on a
+# And a real GPU. Few learners have one at hand, so it is recorded: `torch.cuda.max_memory_allocated()` over a step, on a
 # card and with versions that the record names. (`lorakit memory --measure` makes such a record of yours, and `lorakit
 # memory --published` holds the formulas against what others have published of their own code.)
 
@@ -696,8 +700,9 @@ for name in ("SmolLM2-135M", "TinyLlama-1.1B", "SmolLM2-1.7B", "Llama-2-7B", "Ll
 # in all of them: by a few per cent in the smallest, by more than half in the largest. When someone says "QLoRA needs a
 # third", ask: of what, and with checkpointing?
 #
-# (All this is for a model trained as it is loaded. Under autocast, as `Trainer` with `bf16=True` sets it, attention gets
-# its q, k and v in 16 bits again; that is not counted here.)
+# (All this is for a model trained as it is loaded. Under *autocast*, torch's switch that multiplies in 16 bits whatever
+# the tensors are stored in, as `Trainer` with `bf16=True` sets it, attention gets its q, k and v in 16 bits again; that is
+# not counted here.)
 
 # %% [markdown]
 # ## One knob at a time
@@ -760,8 +765,8 @@ show_memory("SmolLM2-135M")
 # | LoRA | fp16 | 22 GB | RTX 3090, 4090 |
 # | QLoRA | 4-bit | 10 GB | RTX 3060, 4060 Ti |
 #
-# Each number is right somewhere. Where? Here in GB, as the table has it, and as before of what torch allocates; what a
-# card needs beyond that comes after.
+# Two of these numbers are right somewhere, and the third lies between two ways to do it. Where? Here in GB, as the table
+# has it, and as before of what torch allocates; what a card needs beyond that comes after.
 
 
 # %%
@@ -822,9 +827,9 @@ for adapters in ({"r": 8}, {"r": 64, "target_modules": every}):
         )
 
 # %% [markdown]
-# So **22 GB for LoRA** are two rows of 512 tokens, a thousand tokens at once, without checkpointing. With checkpointing
-# they are two dozen, and a few rows take 15 GB. **10 GB for QLoRA** are one row without checkpointing, if the adapters
-# are small, and eleven with it. A number without the rows says little. And all this is one model; here are others that
+# So **22 GB** hold two rows of 512 tokens with LoRA, a thousand tokens at once, without checkpointing (three take 22.2).
+# With checkpointing they hold two dozen, and a few rows take 15 GB. **10 GB** hold one row with QLoRA without checkpointing,
+# if the adapters are small, and eleven with it. A number without the rows says little. And all this is one model; here are others that
 # call themselves 7B or 8B, and the next sizes, on 4 rows of 512 tokens:
 
 # %%
@@ -926,9 +931,11 @@ progress()
 # - For each token: what the operations will read on the way back, which is mostly float32 copies in norms and adapters,
 #   the attention kernel's q, k, v, and 3 F in the feed-forward half; and 12 bytes for each logit.
 # - QLoRA shrinks weights and can swell activations: a float32 stream, and with grouped heads T × T matrices. With
-#   checkpointing it saves what is said of it.
+#   checkpointing, and rows that are not too long, it takes less than LoRA: the more, the larger the model.
 # - It is `lorakit.memory.estimate_memory` (the moments), `lorakit.memory.tape.Tape` (what is kept), `trace_memory` (a dry
 #   run of any model) and `measure_memory` (on your GPU). In a terminal: `lorakit memory`.
-# - 60, 22 and 10 GB are each true somewhere. Say the rows, the checkpointing, the optimizer and the unit, or say nothing.
+# - 22 and 10 GB are true of some plans, and 60 lies between the 54 and 67 of two ways to step. A number of GB means little
+#   without the rows, the checkpointing, the optimizer and the unit.
 #
-# Next: lesson 12 holds each claim about LoRA and QLoRA against what was measured.
+# Back: [lesson 10](10_qlora_finetune.ipynb). Next: [lesson 12](12_lora_vs_qlora.ipynb) holds each claim about LoRA and
+# QLoRA against what was measured.

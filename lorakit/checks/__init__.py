@@ -5,6 +5,6 @@
 
 from lorakit.checks.frame import CheckFailed
 from lorakit.checks.help import hint, solution
-from lorakit.checks.progress import forget_progress
+from lorakit.progress import forget_progress
 
 __all__ = ["CheckFailed", "forget_progress", "hint", "solution"]

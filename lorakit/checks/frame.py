@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
-from lorakit.checks.progress import record_progress
+from lorakit.progress import record_progress
 
 SHOWN = 400
 """At most so many characters of what an answer printed, or of a value, are shown."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -112,3 +113,27 @@ def open_notebook(page: Any, address: str) -> None:
     page.goto(address)
     page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell", timeout=60_000)
     page.wait_for_selector("text=/ipykernel.*[|] Idle/", timeout=90_000)
+
+
+def run_all(page: Any) -> None:
+    """Run > Run All Cells."""
+    page.click('text="Run" >> visible=true')
+    page.click("text=Run All Cells >> visible=true")
+
+
+def wait_until_run(page: Any, seconds: float) -> None:
+    """Wait until the last code cell has its number, and the kernel is idle."""
+    page.wait_for_function(
+        """() => {
+            const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent);
+            return prompts.length && prompts.every(text => /\\[\\d+\\]/.test(text));
+        }""",
+        timeout=seconds * 1000,
+    )
+
+
+def saved(page: Any, path: Path) -> NotebookNode:
+    """The notebook as the page saves it."""
+    page.keyboard.press("Control+s")
+    time.sleep(2)
+    return nbformat.read(path, as_version=4)

@@ -1,7 +1,6 @@
 """An exercise as a learner meets it: the stub run, a wrong answer typed, then a right one, and the progress drawn."""
 
-from lab import open_notebook, small_notebook
-from test_in_jupyterlab import run_all, saved, wait_until_run
+from lab import open_notebook, run_all, saved, small_notebook, wait_until_run
 
 CELLS = [
     "def adapter_weights(r, shapes):\n    ...  # your code here",

@@ -4,9 +4,8 @@ import json
 import time
 
 import pytest
-from lab import open_notebook, small_notebook
+from lab import open_notebook, run_all, saved, small_notebook, wait_until_run
 from test_in_jupyterlab import a_picture_of_the_end as a_picture_of_the_end
-from test_in_jupyterlab import run_all, saved, wait_until_run
 
 MAKE = (
     "from transformers import LlamaConfig\nfrom widgets import show_adapter_size\n"

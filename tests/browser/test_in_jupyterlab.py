@@ -2,37 +2,15 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 
-import nbformat
 import pytest
-from lab import open_notebook, small_notebook
+from lab import open_notebook, run_all, saved, small_notebook, wait_until_run
+
+from lorakit.course import copy_lessons
+from lorakit.course_map import write_map
 
 LESSONS = Path(__file__).parents[2] / "lessons"
-
-
-def run_all(page):
-    page.click('text="Run" >> visible=true')
-    page.click("text=Run All Cells >> visible=true")
-
-
-def saved(page, path):
-    """The notebook as the page saves it."""
-    page.keyboard.press("Control+s")
-    time.sleep(2)
-    return nbformat.read(path, as_version=4)
-
-
-def wait_until_run(page, seconds):
-    """Wait until the last code cell has its number, and the kernel is idle."""
-    page.wait_for_function(
-        """() => {
-            const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent);
-            return prompts.length && prompts.every(text => /\\[\\d+\\]/.test(text));
-        }""",
-        timeout=seconds * 1000,
-    )
 
 
 def test_lesson_00_runs_from_top_to_bottom_with_its_stubs_unfilled(lab, page, tmp_path):
@@ -50,6 +28,18 @@ def test_lesson_00_runs_from_top_to_bottom_with_its_stubs_unfilled(lab, page, tm
     pictures = page.locator('img[src^="data:image/svg+xml"]').evaluate_all("images => images.map(i => i.naturalWidth)")
     assert len(pictures) == 2  # the map of the course, and how far the learner is
     assert min(pictures) > 0
+
+
+def test_the_map_of_the_course_opens_drawn_and_leads_to_a_lesson(lab, page, tmp_path):
+    copy_lessons(LESSONS, tmp_path)
+    open_notebook(page, lab(write_map(tmp_path).name))
+    row = page.locator(".jp-RenderedMarkdown tr", has_text="00 · ")
+    row.wait_for(timeout=60_000)
+    assert "○ 0.1" in row.inner_text().replace("\xa0", " ")
+    picture = page.locator('.jp-RenderedMarkdown img[alt^="The model from text"]')
+    page.wait_for_function("image => image.naturalWidth > 0", arg=picture.element_handle())
+    row.locator("a").click()
+    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell", timeout=60_000)
 
 
 def test_figures_are_drawn_and_small(lab, page, tmp_path):

@@ -4,13 +4,12 @@ import random
 import time
 
 import pytest
-from lab import open_notebook, small_notebook
+from lab import open_notebook, run_all, small_notebook, wait_until_run
 from test_explorer import hears
 from test_explorer_script import READ, state_of
 from test_explorer_script import render as render
 from test_explorers_in_jupyterlab import results, run_last_cell
 from test_in_jupyterlab import a_picture_of_the_end as a_picture_of_the_end
-from test_in_jupyterlab import run_all, wait_until_run
 from test_memory_widget import at_random, sliders_at_random
 
 from widgets import show_memory

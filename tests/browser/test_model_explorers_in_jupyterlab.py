@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-from lab import open_notebook, small_notebook
+from lab import open_notebook, run_all, small_notebook, wait_until_run
 from test_explorers_in_jupyterlab import run_last_cell
 from test_in_jupyterlab import a_picture_of_the_end as a_picture_of_the_end
-from test_in_jupyterlab import run_all, wait_until_run
 
 from widgets import show_attention, show_logits, show_tokens
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from lab import open_notebook, small_notebook
-from test_in_jupyterlab import TRAIN, run_all, saved, wait_until_run
+from lab import open_notebook, run_all, saved, small_notebook, wait_until_run
+from test_in_jupyterlab import TRAIN
 
 BEGIN, RUN, THEN, LAST = range(4)
 CELLS = [
