@@ -5,8 +5,8 @@
 # them probabilities, and a rule picks a word.** You set that rule with sliders, read what each block would have said,
 # and turn two of the scores into a judge of film reviews.
 #
-# *About 50 minutes, of which the machine needs half a minute. Needs lesson 00, and a little torch. Numbers in the
-# text are the default model's: on another, trust the cells.*
+# *About 50 minutes, of which the machine needs half a minute. Needs lesson 00, its section on the lens lesson 03 too, and a
+# little torch. Numbers in the text are the default model's: on another, trust the cells.*
 #
 # You will be able to
 # - compute logits from the last hidden vector, and say what a single one means;
@@ -36,8 +36,8 @@ tuple(hidden.shape)
 
 # %% [markdown]
 # `lm_head.weight` (*language model head*) has one row for each token of the vocabulary. The score of a token is the
-# dot product of its row with that vector: how well they fit. All of them at once are one product, and this product is
-# the **logits**. **Predict** its shape, and how far it will be from the model's own.
+# dot product of its row with that vector: lesson 01's cosine, times both lengths. All of them at once are one product, and
+# this product is the **logits**. **Predict** its shape, and how far it will be from the model's own.
 
 # %%
 head = model.get_output_embeddings().weight.detach()  # (V, D)
@@ -45,7 +45,7 @@ logits = head @ hidden
 tuple(logits.shape), f"largest difference {(logits - model_logits[0, -1]).abs().max().item():.1e}"
 
 # %% [markdown]
-# (In float32. In 16 bits on a GPU expect about a tenth.) In texts you find it written as [hidden] × [lm_head.weight]
+# (Sums in another order, so not quite zero. In 16 bits on a GPU expect about a tenth.) In texts you find it written as [hidden] × [lm_head.weight]
 # = [logits]. Mind the shape: the weight is kept as (V, D), so for many vectors at once it is `x @ head.T`, which is
 # `lorakit.activations.unembed`.
 #
@@ -62,7 +62,7 @@ f"' Paris' {(hidden * head[paris]).sum().item():.3f}, ' London' {(hidden * head[
 # %% [markdown]
 # ## Raw scores, and probabilities
 #
-# Is 17.4 much? One cannot say. **Softmax** makes probabilities of scores: `p_i = exp(z_i) / Σ exp(z)`. **Predict**
+# Is 17.4 much? One cannot say. **Softmax** makes probabilities of scores: `p_i = exp(z_i) / Σ_j exp(z_j)`. **Predict**
 # what becomes of the probability of `' Paris'` if 10 is added to all logits; and if they are all doubled.
 
 # %%
@@ -80,17 +80,18 @@ gap = (logits[paris] - logits[london]).item()
 f"gap {gap:.3f}, e^gap {torch.tensor(gap).exp().item():.1f}; ratio of the probabilities {(p[paris] / p[london]).item():.1f}"
 
 # %% [markdown]
-# A picture for the whole chain. Think of an orchestra: the **weights** are the players, with all that they have
-# practised; the **tokens** are the sheet music on their stands; the **logits** are the raw sound in the hall;
-# **softmax** is the recording engineer, who sets the levels so that they add up to 1. Where does the picture limp?
-# The engineer does not choose what you hear. A word is picked in a step of its own, and we come to it now.
+# A picture for the whole chain. Think of an orchestra: the weights are the players, with all that they have practised; the
+# tokens are the sheet music on their stands; the logits are the raw sound in the hall; softmax is the recording engineer,
+# who sets the levels so that they add up to 1. Where does the picture limp? An engineer turns all players up or down alike;
+# softmax makes the loud much louder. And neither of them chooses what you hear: a word is picked in a step of its own, and
+# we come to it now.
 
 # %% [markdown]
 # ## Picking a word
 #
 # ### Temperature
 #
-# Doubling the logits made the likely likelier. *Temperature* is that knob the other way round: the logits are divided
+# Doubling the logits made the likely likelier. **Temperature** is that knob the other way round: the logits are divided
 # by it before softmax.
 
 # %% [markdown]
@@ -118,17 +119,16 @@ from lorakit.checks.lesson04 import check_probabilities
 check_probabilities(probabilities)
 
 # %% [markdown]
-# **Predict** for temperatures of 0.5, 1 and 2: how likely is `' Paris'`, and how many of the 49,152 tokens are needed
-# to make up 90 % of the probability?
+# **Predict** for temperatures of 0.5, 1 and 2: how likely is `' Paris'`?
 
 # %%
 for temperature in (0.5, 1.0, 2.0):
-    likeliest = (logits.float() / temperature).softmax(dim=-1).sort(descending=True).values
-    needed = (likeliest.cumsum(dim=0) < 0.9).sum().item() + 1
-    print(f"temperature {temperature}: likeliest {likeliest[0].item():.3f}; {needed:,} tokens make up 90 %")
+    heated = (logits.float() / temperature).softmax(dim=-1)
+    print(f"temperature {temperature}: p(' Paris') = {heated[paris].item():.3f}")
 
 # %% [markdown]
-# At 2, thirteen thousand tokens share nine tenths of it. Each of them is very unlikely, but there are so many.
+# At 0.5 it is the number that doubling gave. At 2 most of the probability has gone to others, and there are 49,151 of
+# them.
 #
 # ### Greedy, or sampled
 #
@@ -158,14 +158,15 @@ for name, rule in rules.items():
     print(f"{name}: {tokenizer.decode(written)!r}\n")
 
 # %% [markdown]
-# Greedy gives the same each time. At 1.5 it falls apart: 25 throws in a row, and each of them may land on one of the
-# thousands of nonsense tokens. One such word, and the text that all later words must follow is spoilt.
+# Greedy has nothing to throw, so it gives the same each time. (`<|im_end|>`, where it comes, is the token for "I am done".)
+# At 1.0 the sense is lost before long, and at 1.5 everything falls apart: 25 throws in a row, and each of them may land on
+# one of the thousands of tokens that do not fit. One such word, and the text that all later words must follow is spoilt.
 #
 # ### Cutting the tail
 #
 # So the unlikely tokens, the *tail*, are cut off before the die is thrown. **Top-k** keeps the k likeliest (Fan et
 # al., 2018). But how many are good depends on the prompt: after "The capital of France is" one or a few, after "My
-# favourite thing is" hundreds. **Top-p**, or *nucleus* sampling (Holtzman et al., 2020), keeps as many as are needed
+# favourite thing about the sea is" many more (we count them below). **Top-p**, or *nucleus* sampling (Holtzman et al., 2020), keeps as many as are needed
 # to reach a probability of p.
 
 # %% [markdown]
@@ -200,23 +201,31 @@ check_top_p(top_p)
 
 # %% [markdown]
 # transformers has all three as *logits processors*, which `generate` applies in this order: temperature, top-k,
-# top-p. What is cut gets the score -∞, and so the probability 0. **Predict** how many tokens top-p 0.9 keeps at a
-# temperature of 1 (you have seen the number).
+# top-p. What is cut gets the score −∞, and so the probability 0. (The first argument below would be the ids, which this one
+# does not look at.) **Predict** how many tokens top-p 0.9 keeps: for France at three temperatures, and for the sea.
 
 # %%
 from transformers import TopPLogitsWarper
 
-cut = TopPLogitsWarper(top_p=0.9)(None, logits.float()[None])[0]
-f"{cut.isfinite().sum().item()} tokens kept; p(' Paris') from {p[paris].item():.3f} to {cut.softmax(dim=-1)[paris].item():.3f}"
+with torch.no_grad():
+    of_the_sea = model(**sea).logits[0, -1]
+for name, scores, temperature in [("France", logits, t) for t in (0.5, 1.0, 2.0)] + [("sea", of_the_sea, 1.0)]:
+    cut = TopPLogitsWarper(top_p=0.9)(None, scores.float()[None] / temperature)[0]
+    print(f"{name:6}  temperature {temperature}: {cut.isfinite().sum().item():6,} tokens, p {cut.softmax(-1).max():.3f}")
 
 # %% [markdown]
+# The cut leaves `' Paris'` with more than it had, since what is kept is scaled to 1. At a temperature of 2, thirteen thousand
+# tokens share nine tenths of the probability: each of them is very unlikely, but there are so many. (If you have solved 4.2,
+# hold `top_p(p, 0.9)[paris]` against the second line.)
+#
 # Now set the rule yourself, on a prompt of your own. Logits are the model's; they do not move with the sliders.
 # Things to try:
 #
 # - How low must the temperature be until `' Paris'` has 99 %? What does it become as the temperature nears 0?
-# - At a temperature of 2, which cut leaves only tokens that make sense: top-k 10, or top-p 0.9? Why does the other
+# - At a temperature of 2, which cut leaves only what could begin an answer: top-k 10, or top-p 0.9? Why does the other
 #   fail?
-# - Find a prompt where the model is unsure, and one where it is very sure.
+# - Find a prompt where the model is unsure, and one where it is very sure. (The **entropy** of a die is how many bits, yes or
+#   no questions, a throw is worth on average: 0 where one face has everything, 1 for a coin.)
 
 # %%
 from widgets import show_logits
@@ -227,8 +236,8 @@ show_logits(model, tokenizer, text="The capital of France is")
 # (Near 0 sampling becomes greedy. And top-p counts *after* the temperature: at 2 it takes thousands of tokens to
 # reach 0.9, so it cuts too little.)
 #
-# A trap, since it costs people days: does `generate(do_sample=True)`, and no more, throw the whole die?
-# `output_scores` shows what it throws with. **Predict** how many tokens can come up, with `top_k` left alone and with
+# A trap, since it costs people days: does `generate(do_sample=True)`, with nothing else set, throw the whole die?
+# `output_scores` shows what it throws with. Guess how many tokens can come up, with `top_k` left alone and with
 # `top_k=0`.
 
 # %%
@@ -262,15 +271,24 @@ lens_figure([tokenizer.decode(i) for i in ids[0]], words, best.values).show()
 
 # %% [markdown]
 # Read the last column from below. Up to block 23 it is nearly always a space or a full stop, nothing to do with
-# France; then come ` the`, ` capital`, and last ` Paris`. Where does `' Paris'` stand among all tokens meanwhile?
+# France; then come `' the'`, `' capital'`, and last `' Paris'`. Where does `' Paris'` stand among all tokens meanwhile, and
+# where do words stand that could be anywhere?
+
 
 # %%
-ranks = (lens[:, -1] > lens[:, -1, paris, None]).sum(dim=-1).tolist()  # how many tokens are likelier
-{i: ranks[i] for i in blocks if i % 5 == 0 or i > len(ranks) - 8}
+def ranks(word):
+    """After each block, how many tokens are likelier at the last position."""
+    return (lens[:, -1] > lens[:, -1, tokenizer(word).input_ids[0], None]).sum(dim=-1).tolist()
+
+
+shown = [i for i in blocks if i % 5 == 0 or i > len(blocks) - 8]
+print("after block", *(f"{i:6}" for i in shown))
+for word in (" Paris", " London", " seven"):
+    print(f"{word!r:11}", *(f"{ranks(word)[i]:6,}" for i in shown))
 
 # %% [markdown]
-# At first 2,677 tokens are likelier; around block 24 it comes near the first hundred, and only after the very last
-# block it is first. A caution: the lens reads all blocks in the last one's language. What it cannot read in block 10
+# For twenty blocks `' Paris'` stands no better than a word that has nothing to do with the question, or than another city.
+# It comes near the first hundred around block 24, and only after the very last block it is first. A caution: the lens reads all blocks in the last one's language. What it cannot read in block 10
 # may well be there, written in another way.
 
 # %% [markdown]
@@ -283,7 +301,7 @@ ranks = (lens[:, -1] > lens[:, -1, paris, None]).sum(dim=-1).tolist()  # how man
 # %% [markdown]
 # ### Exercise 4.3 · a verdict from two logits
 #
-# *Medium, 6 minutes.* `logits` has shape `(B, T, V)`: B reviews, each followed by `Sentiment:`. Return a tensor of
+# *Medium, 6 minutes.* `logits` has shape `(B, T, V)`: B prompts of one length, each a review followed by `Sentiment:`. Return a tensor of
 # shape `(B,)`: for each, the probability of the token `positive_id` if the next token is either `positive_id` or
 # `negative_id`, and no other. For example, where both have the same logit, it is 0.5, however unlikely both are.
 
@@ -306,7 +324,7 @@ from lorakit.checks.lesson04 import check_chance_of_positive
 check_chance_of_positive(chance_of_positive)
 
 # %% [markdown]
-# Four sentences, none of them from the data. For each **predict** the verdict; and **predict** which *share of all
+# Four sentences, none of them from the data, each made a prompt: `Review: …`, and on the next line `Sentiment:`. For each **predict** the verdict; and **predict** which *share of all
 # probability* the two words have together.
 
 # %%
@@ -314,22 +332,25 @@ from lorakit.data import LABEL_WORDS, review_prompt
 
 reviews = ("A clever film with a heart, and I would gladly see it twice.", "Two hours that I will never get back.")
 reviews += ("It has its moments, but not many of them.", "Not bad at all.")
-two = [tokenizer(word).input_ids[-1] for word in LABEL_WORDS]  # with their leading space
+two = [tokenizer(word).input_ids[-1] for word in LABEL_WORDS]  # ' negative' and ' positive'
+capitals = [tokenizer(word.title()).input_ids[-1] for word in LABEL_WORDS]
 for review in reviews:
     with torch.no_grad():
         last = model(**tokenizer(review_prompt(review), return_tensors="pt").to(model.device)).logits[0, -1].float()
     negative, positive = last[two].softmax(dim=-1).tolist()
-    together = last.softmax(dim=-1)[two].sum().item()
-    print(
-        f"positive {positive:.2f}   both words {together:.2%} of all   likeliest {tokenizer.decode(last.argmax())!r}   {review}"
-    )
+    together, capital = (last.softmax(dim=-1)[pair].sum().item() for pair in (two, capitals))
+    likeliest = repr(tokenizer.decode(last.argmax()))
+    print(f"positive {positive:.2f}   both {together:5.2%}   with capitals {capital:6.2%}   likeliest {likeliest:12} {review}")
 
 # %% [markdown]
-# The verdicts are sensible, although the model would hardly have written either word. Twice it would rather have
-# begun a sentence (`I`, `It`), and twice have given a verdict in another spelling (`Dis…`, `Positive`). We read only
-# the two spellings that training will use. That is the point of reading two logits. Their *difference* is a judgement
-# even where both words are unlikely. A fine-tune will do two things, and you can now tell them apart: make the two
-# words likely (that is most of the loss in lesson 07, at first), and set their difference right.
+# The verdicts are sensible, although the model would hardly have written either word. Twice it would rather have begun a
+# sentence (`I`, `It`), once another word (`Dis…`), and once have given the verdict with a capital, which gets more in each
+# line. We read only the two spellings that training will use. That is the point of reading two logits. Their *difference*
+# is a judgement even where both words are unlikely.
+#
+# A fine-tune will do two things, and you can now tell them apart: make the two words likely, and set their difference right.
+# The loss, −ln of the right word's probability, is the sum of both: −ln of what the two have together, and −ln of the right
+# one's part of that. With 0.4 % together the first alone is 5.5. That is most of the loss in lesson 07, at first.
 #
 # How good is it? On 100 held-out sentences, about 10 seconds:
 
@@ -344,8 +365,8 @@ truth = Counter(row["completion"] for row in held_out[:100])
 f"{result}; it says {said[' positive']} are positive, people {truth[' positive']}"
 
 # %% [markdown]
-# About 0.8, untaught, and it says `' positive'` more often than people do: where the line between the two words is
-# drawn is part of the difference that training sets right.
+# About 0.8, untaught. If it says `' positive'` more often than people do (on 100 sentences that may be chance), the line
+# between the two words is drawn too low: that is part of the difference that training sets right.
 
 # %% [markdown]
 # ## How far you are

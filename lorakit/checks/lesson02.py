@@ -223,6 +223,9 @@ def _sharing_mistakes(k: torch.Tensor, times: int) -> dict[str, list[torch.Tenso
         "The heads follow one another and then start again: query heads that share a key head stand side by side.": [
             k.repeat(1, times, 1, 1)
         ],
+        "Each key head comes up three times, whatever n_heads is: the factor is n_heads / K.": [
+            k.repeat_interleave(3, dim=1)
+        ],
         "All query heads have the same key head.": [
             k[:, at : at + 1].expand(-1, n_heads, -1, -1) for at in (0, heads - 1)
         ],

@@ -91,8 +91,8 @@ def check_top_p(answer: Answer, draw: Random) -> None:
             returned = _as_tensor(answer(probabilities, p))
             if isinstance(returned, torch.Tensor) and returned.isnan().any():
                 raise CheckFailed(
-                    "This is nan, which 0 / 0 gives: no token was kept. Some always are: one alone need not reach p, "
-                    "and the last of them may go beyond it."
+                    "This is nan, which 0 / 0 gives: no token was kept. Compare with p what the likeliest have together, "
+                    "not what each has."
                 )
             places = probabilities.argsort(descending=True)
             kept = int((probabilities[places].cumsum(0) < p).sum()) + 1
@@ -178,6 +178,9 @@ def _top_p_mistakes(
         "The numbers are right, their places are not: beside the values, sorting gives where each came from.": (
             right[places][places]
         ),
+        "What marks the kept ones is still sorted by size: put the marks back to their tokens' places.": any_of(
+            seen, scaled(among(torch.arange(kept))), scaled(among(torch.arange(kept))[places])
+        ),
         "This scales with softmax, which makes other proportions: divide by the sum of what is kept.": any_of(
             seen, unscaled.softmax(0), unscaled.where(unscaled > 0, -torch.inf).softmax(0)
         ),
@@ -226,6 +229,14 @@ def _verdict_mistakes(seen: Any, logits: torch.Tensor, positive: int, negative: 
     return {
         "This softmax runs over the whole vocabulary: only two tokens are possible.": of_all[:, positive],
         "This is the probability of the negative token.": both[:, 1],
+        "This takes softmax twice: first over the vocabulary, then of those probabilities.": (
+            of_all[:, [positive, negative]].softmax(-1)[:, 0]
+        ),
+        "This is what the two tokens have together: the positive one's part of it is wanted.": (
+            of_all[:, [positive, negative]].sum(-1)
+        ),
+        "These are all positions of the last review: the last position of each review is asked for.": everywhere[-1, :, 0],
+        "This is the mean over the positions: only the last has read the whole text.": everywhere[..., 0].mean(1),
         "This is the first position: it has read one token, not the review.": everywhere[:, 0, 0],
         "This is the last position but one: it has not read all of `Sentiment:`.": everywhere[:, -2, 0],
         "This is every position: only what follows the whole text is asked for.": everywhere[..., 0],

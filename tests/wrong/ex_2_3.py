@@ -62,3 +62,8 @@ def share_heads(k, n_heads):
 # %% scaled -> Not right yet
 def share_heads(k, n_heads):
     return 2 * k.repeat_interleave(n_heads // k.shape[1], dim=1)
+
+
+# %% always three -> comes up three times, whatever n_heads is
+def share_heads(k, n_heads):
+    return k.repeat_interleave(3, dim=1)

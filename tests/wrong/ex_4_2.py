@@ -151,3 +151,17 @@ def top_p(probabilities, p):
 # %% the likeliest alone -> Not right yet
 def top_p(probabilities, p):
     return (probabilities == probabilities.max()).float()
+
+
+# %% marks not put back -> What marks the kept ones is still sorted
+def top_p(probabilities, p):
+    likeliest, places = probabilities.sort(descending=True)
+    kept = probabilities * (likeliest.cumsum(dim=0) - likeliest < p)
+    return kept / kept.sum()
+
+
+# %% marks put back the wrong way -> What marks the kept ones is still sorted
+def top_p(probabilities, p):
+    likeliest, places = probabilities.sort(descending=True)
+    kept = probabilities * (likeliest.cumsum(dim=0) - likeliest < p)[places]
+    return kept / kept.sum()

@@ -152,3 +152,23 @@ def chance_of_positive(logits, positive_id, negative_id):
 def chance_of_positive(logits, positive_id, negative_id):
     two = logits[:, -1, [positive_id, negative_id]]
     return two.softmax(dim=-1)[:, 0] / 2
+
+
+# %% softmax twice -> takes softmax twice
+def chance_of_positive(logits, positive_id, negative_id):
+    return logits[:, -1].softmax(dim=-1)[:, [positive_id, negative_id]].softmax(dim=-1)[:, 0]
+
+
+# %% together -> what the two tokens have together
+def chance_of_positive(logits, positive_id, negative_id):
+    return logits[:, -1].softmax(dim=-1)[:, [positive_id, negative_id]].sum(dim=-1)
+
+
+# %% last review's positions -> all positions of the last review
+def chance_of_positive(logits, positive_id, negative_id):
+    return logits[-1][:, [positive_id, negative_id]].softmax(dim=-1)[:, 0]
+
+
+# %% mean over the positions -> the mean over the positions
+def chance_of_positive(logits, positive_id, negative_id):
+    return logits[..., [positive_id, negative_id]].softmax(dim=-1)[..., 0].mean(dim=1)
