@@ -174,7 +174,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "60 GB": Claim(
         "Full fine-tuning of a 7B model in FP16 takes about 60 GB",
-        "estimated for Llama-2-7B with four optimizers; within 10 %",
+        "estimated for Llama-2-7B with five optimizers; within 10 %",
         "GB",
         least=54,
         most=66,

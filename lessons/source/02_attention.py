@@ -133,7 +133,8 @@ print(difference(q, "0.q"), difference(k, "0.k"), difference(v, "0.v"), sep="\n"
 
 # %% [markdown]
 # No difference at all: it is the same arithmetic in the same order, on numbers that the model's own layers handed out.
-#
+
+# %% [markdown]
 # ## How a head knows the order
 #
 # A query finds a key by their dot product. But the key of `' book'` is the same number for number at both its places,

@@ -211,7 +211,9 @@ with torch.no_grad():
     of_the_sea = model(**sea).logits[0, -1]
 for name, scores, temperature in [("France", logits, t) for t in (0.5, 1.0, 2.0)] + [("sea", of_the_sea, 1.0)]:
     cut = TopPLogitsWarper(top_p=0.9)(None, scores.float()[None] / temperature)[0]
-    print(f"{name:6}  temperature {temperature}: {cut.isfinite().sum().item():6,} tokens, p {cut.softmax(-1).max():.3f}")
+    print(
+        f"{name:6}  temperature {temperature}: {cut.isfinite().sum().item():6,} tokens, p {cut.softmax(-1).max():.3f}"
+    )
 
 # %% [markdown]
 # The cut leaves `' Paris'` with more than it had, since what is kept is scaled to 1. At a temperature of 2, thirteen thousand
@@ -340,7 +342,9 @@ for review in reviews:
     negative, positive = last[two].softmax(dim=-1).tolist()
     together, capital = (last.softmax(dim=-1)[pair].sum().item() for pair in (two, capitals))
     likeliest = repr(tokenizer.decode(last.argmax()))
-    print(f"positive {positive:.2f}   both {together:5.2%}   with capitals {capital:6.2%}   likeliest {likeliest:12} {review}")
+    print(
+        f"positive {positive:.2f}   both {together:5.2%}   with capitals {capital:6.2%}   likeliest {likeliest:12} {review}"
+    )
 
 # %% [markdown]
 # The verdicts are sensible, although the model would hardly have written either word. Twice it would rather have begun a

@@ -2,7 +2,7 @@
 # # 06 · LoRA from scratch
 #
 # **In this lesson you write LoRA in some twenty lines, know why each of them is there, and find them equal to peft's.**
-# Before that you look at a real fine-tune without LoRA, to see whether the idea behind it is true.
+# Before that you look at a real fine-tune without LoRA, to see what is true of the idea behind it.
 #
 # *About 50 minutes, of which the machine needs 2 to 3 on a laptop with two cores. Needs lesson 00, and a little
 # torch. From lesson 02 it takes one thing: `q_proj` and `v_proj` are two of the matrices in each block's attention.
@@ -30,7 +30,7 @@
 # ## Rank
 #
 # A matrix of **rank** 1 is an outer product: a column times a row. All its rows are multiples of one row. A sum of r
-# of these has rank r, and it is the same as B A, where B has r columns and A has r rows. **Predict:** how many
+# of these has rank r at most, and it is the same as B A, where B has r columns and A has r rows. **Predict:** how many
 # numbers describe a 576 × 576 matrix of rank 8, and how many any 576 × 576 matrix?
 
 # %%
@@ -43,9 +43,9 @@ f"rank {torch.linalg.matrix_rank(B @ A).item()}: {B.numel() + A.numel():,} numbe
 # %% [markdown]
 # A thirty-sixth. What of a matrix that is not of low rank, but nearly? The *singular value decomposition* says how
 # nearly. It writes any matrix as a sum of outer products of unit vectors, each with a factor, its **singular value**,
-# from the largest down. Cut that sum after r terms, and you have the best matrix of rank r there is (Eckart & Young,
-# 1936). The squares of the singular values add up to the sum of all squared numbers of the matrix; the share of it that
-# the first r have tells how much they hold.
+# from the largest down. Cut that sum after r terms, and you have the nearest matrix of rank r there is, by the sum of
+# squared differences (Eckart & Young, 1936). The squares of the singular values add up to the sum of all squared numbers
+# of the matrix. So we say that the first r of them *hold* their share of this sum.
 
 # %% [markdown]
 # ### Exercise 6.1 · the best matrix of rank r
@@ -74,8 +74,8 @@ from lorakit.checks.lesson06 import check_best_rank_r
 check_best_rank_r(best_rank_r)
 
 # %% [markdown]
-# Now a real weight: `v_proj` in the middle of the model, beside a matrix of the same shape filled with random
-# numbers. **Predict:** what share do the first 8 of its 192 singular values hold?
+# Now real weights: `q_proj` and `v_proj` in the middle of the model, each beside a matrix of the same shape filled with
+# random numbers. **Predict:** what share do the first 8 of their 576 and 192 singular values hold?
 
 
 # %%
@@ -87,18 +87,21 @@ def held(matrix, r):
 
 model, tokenizer = load_model()
 middle = model.model.layers[len(model.model.layers) // 2].self_attn
-for name, matrix in {"v_proj": middle.v_proj.weight.detach(), "random": torch.randn_like(middle.v_proj.weight)}.items():
-    print(name, {r: f"{held(matrix, r):.1%}" for r in (1, 8, 64)})
+for name in ("q_proj", "v_proj"):
+    W = getattr(middle, name).weight.detach()
+    for kind, matrix in {name: W, "random": torch.randn_like(W)}.items():
+        print(f"{kind:7} {tuple(W.shape)}", {r: f"{held(matrix, r):.1%}" for r in (1, 8, 64)})
 
 # %% [markdown]
-# W itself is nearly as full as random numbers are: nobody could replace it by something of rank 8. LoRA does not say
-# that W has a low rank. It says that the *change* has.
+# This `v_proj` is as full as random numbers are, and this `q_proj` not much less: nobody could replace either by something
+# of rank 8. LoRA does not say that W has a low rank. It says that the *change* has.
 #
 # ## The change of a real fine-tune
 #
 # To see it, one must fine-tune *without* LoRA: a product B A has a low rank because it was built so, and would prove
-# nothing. So train some of the matrices themselves, `q_proj` and `v_proj` in the last third of the blocks, on film
-# reviews, as lesson 07 does with LoRA. First a copy, and a loop of 20 steps (about 20 seconds).
+# nothing. So train some of the matrices themselves, `q_proj` and `v_proj` in the last third of the blocks (which is enough
+# to learn something, and takes less time than all of them), on film reviews, as lesson 07 does with LoRA. First a copy,
+# and a loop of 20 steps (about 20 seconds).
 
 # %%
 from lorakit.data import collate, encode, split_reviews, step_rows
@@ -112,17 +115,32 @@ for i, layer in list(enumerate(model.model.layers))[-10:]:
         trained[f"{i}.{name}"] = getattr(layer.self_attn, name).weight.requires_grad_(True)
 before = {name: W.detach().clone() for name, W in trained.items()}
 
+
+def put(changes):
+    """Set the trained matrices to what they were, and these changes."""
+    with torch.no_grad():
+        for name, W in trained.items():
+            W.copy_(before[name] + changes[name])
+
+
+def cut(matrix, r):
+    """The best approximation of rank r."""
+    U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
+    return (U[:, :r] * S[:r]) @ Vh[:r]
+
+
 # %% [markdown]
 # `step_rows` gives the rows of each step, `collate` makes a batch of them, `completion_loss` adds up −ln p of the
-# right verdicts (its unit is the *nat*). These are lesson 07's.
+# right verdicts (its unit is the *nat*). These are lesson 07's. AdamW is an optimizer that divides each gradient by its
+# usual size, so that its steps have a size of their own, the learning rate.
 
 
 # %%
-def fit(weights, steps, learning_rate):
+def fit(weights, steps, learning_rate, reviews=train):
     """Train these weights on 8 reviews a step; returns the loss of each step, in nats a verdict."""
     optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
     losses = []
-    for rows in step_rows(encode(train, tokenizer), 8, steps, seed=0):
+    for rows in step_rows(encode(reviews, tokenizer), 8, steps, seed=0):
         losses.append(0.0)
         optimizer.zero_grad()
         for few in (rows[:4], rows[4:]):  # four at once, to save memory
@@ -138,43 +156,50 @@ f"loss from {losses[0]:.2f} to {sum(losses[-5:]) / 5:.2f} (mean of the last five
 
 # %% [markdown]
 # It has learned. Now the change of each matrix, ΔW. **Predict** what share of it the first 8 singular values hold,
-# where random numbers gave less than a fifth.
+# where random numbers gave a twentieth and a tenth.
 
 # %%
 change = {name: (trained[name].detach() - W) for name, W in before.items()}
 for name in list(change)[-4:]:
     print(f"{name:10} rank 1 holds {held(change[name], 1):.1%}, rank 8 {held(change[name], 8):.1%}")
-sum(held(each, 8) for each in change.values()) / len(change)
+mean_held = sum(held(each, 8) for each in change.values()) / len(change)
+f"all {len(change)} matrices: rank 8 holds {mean_held:.1%} on average"
 
 # %% [markdown]
-# About 94 % of the change is in 8 directions, of 576 or 192, though nothing forced it there. And is the rest needed?
-# Cut every change down to rank r, put it back, and judge 100 held-out sentences each time. **Predict:** where does
-# the accuracy break? (About 30 seconds. The first number is the model before training.)
-
+# About 94 % of the change is in 8 directions, of 576 or 192. (Of the squares, that is: the 6 % that are left have a quarter
+# of ΔW's length, √0.06.) No B A forced it there. But is it the *task* that is so simple? Twenty steps of 8 verdicts, on
+# prompts that are all alike, cannot fill many directions, whatever they teach. A control: the same steps with the verdicts
+# shuffled among the reviews, so that there is nothing to learn but the form of an answer. **Predict** what rank 8 holds of
+# *that* change. (About 20 seconds.)
 
 # %%
-def put(changes):
-    """Set the trained matrices to what they were, and these changes."""
-    with torch.no_grad():
-        for name, W in trained.items():
-            W.copy_(before[name] + changes[name])
+from random import Random
 
+verdicts = [row["completion"] for row in train]
+Random(0).shuffle(verdicts)
+shuffled = [row | {"completion": verdict} for row, verdict in zip(train, verdicts, strict=True)]
+put({name: torch.zeros_like(W) for name, W in before.items()})  # the model as it was
+losses = fit(list(trained.values()), steps=20, learning_rate=3e-4, reviews=shuffled)
+control = [held(trained[name].detach() - W, 8) for name, W in before.items()]
+f"loss to {sum(losses[-5:]) / 5:.2f}; rank 8 holds {sum(control) / len(control):.1%} on average"
 
-def cut(matrix, r):
-    """The best approximation of rank r."""
-    U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
-    return (U[:, :r] * S[:r]) @ Vh[:r]
+# %% [markdown]
+# Nearly the same. The loss stays at a coin's between two words (ln 2 = 0.69) or above, so it learned no more than that one
+# of two words is wanted; and this change too is of low rank. So a low rank alone says little about what was learned: a short
+# fine-tune has one in any case. What counts is another question. Is the rest *needed*? Take the real change, cut it down to
+# rank r, put it back, and judge 100 held-out sentences each time. **Predict:** from which rank on is it as good as the whole?
+# (About 30 seconds. The first number is the model before training.)
 
-
-for r in (0, 1, 8, min(each.shape[0] for each in change.values())):
+# %%
+for r in (0, 1, 8, max(min(each.shape) for each in change.values())):
     put({name: cut(each, r) for name, each in change.items()})
     print(f"rank {r:3}: {evaluate(model, tokenizer, held_out[:100])}")
 
 # %% [markdown]
-# By the loss, rank 1 does most of it, and rank 8 cannot be told from the whole, on 100 sentences. This is the observation
-# on which LoRA rests (Aghajanyan et al., 2021, had found a kin of it: few trained directions do for a fine-tune). It holds
-# for *this* task, which is small: two words are to be told apart, in 20 steps. A task that asks for more, or a longer run,
-# may need a higher rank, so measure.
+# Rank 8 is as good as the whole. Rank 1 has most of the loss, which is the form of the answer, and by accuracy nothing yet:
+# 100 sentences cannot tell it from the model before. That a low rank is *enough* is what LoRA rests on (Aghajanyan et al.,
+# 2021, had found a kin of it: a fine-tune needs few free parameters). It holds for *this* task, which is small: two words
+# are to be told apart, in 20 steps. A task that asks for more, or a longer run, may need a higher rank, so measure.
 
 # %% [markdown]
 # ## The layer
@@ -264,7 +289,7 @@ check_initial_a_and_b(initial_a_and_b)
 # ### All of it
 #
 # Put together as a layer that wraps another. It asks of its base only `in_features` and `out_features`, so the base
-# may be anything: an `nn.Linear`, or in lesson 10 a quantised layer. That is all that QLoRA is.
+# may be anything: an `nn.Linear`, or in lesson 10 a quantised layer. That is all that QLoRA changes in this layer.
 
 # %%
 from torch import nn
@@ -289,7 +314,21 @@ class LoRALinear(nn.Module):
 
 # %% [markdown]
 # (`lora_dropout` sets a random share of x's numbers to zero in training, against learning rows by heart; here it is 0.)
-# `lorakit.lora.LoRALinear` is this, and takes care of 16-bit bases, of devices, and of merging. One thing a layer
+# `lorakit.lora.LoRALinear` is this, and takes care of 16-bit bases, of devices, and of merging. Are they the same? One
+# base, the same A and B in both, and B not at zero, or there would be nothing to compare:
+
+# %%
+import lorakit.lora
+
+base, x = nn.Linear(16, 12), torch.randn(4, 16)
+here, course = LoRALinear(base, r=2, lora_alpha=4), lorakit.lora.LoRALinear(base, r=2, lora_alpha=4)
+with torch.no_grad():
+    here.lora_B.normal_()
+    course.lora_A.copy_(here.lora_A), course.lora_B.copy_(here.lora_B)
+f"largest difference {(here(x) - course(x)).abs().max().item():.1e}, where LoRA moved {(here(x) - base(x)).abs().max():.1f}"
+
+# %% [markdown]
+# From here on we use the course's. One thing a layer
 # cannot do: it freezes the matrix inside it, but most of a model is outside of any layer with LoRA. Embeddings, norms
 # and the layers that you left alone have to be frozen as well. Forget it, and you train the whole model: nothing
 # fails, and the adapter that you save is worth little without the rest that moved.
@@ -325,8 +364,9 @@ from lorakit.checks.lesson06 import check_train_only_adapters
 check_train_only_adapters(train_only_adapters)
 
 # %% [markdown]
-# `apply_lora` does both: it freezes a model and wraps the layers that you name. Before any training: how many weights are to be trained, and does the
-# model still say what it said? **Predict** both.
+# `apply_lora` does both: it freezes a model and wraps the layers that you name. A takes r × in weights and B out × r; there
+# are 30 blocks, in each a `q_proj` from 576 to 576 and a `v_proj` from 576 to 192. Before any training: how many weights are
+# to be trained, and does the model still say what it said? **Predict** both.
 
 # %%
 from lorakit.lora import apply_lora
@@ -341,6 +381,9 @@ n_trained = sum(w.numel() for w in model.parameters() if w.requires_grad)
 with torch.no_grad():
     moved = (model(ids).logits - logits).abs().max().item()
 f"{n_trained:,} weights to train; largest difference in any logit: {moved}"
+
+# %% [markdown]
+# 30 × 8 × (1,152 + 768) weights, and not one logit has moved.
 
 # %% [markdown]
 # ## Equal to peft's
@@ -358,11 +401,15 @@ with torch.no_grad():
 output = model(ids, labels=ids)
 output.loss.backward()
 ours = lora_state_dict(model)  # A and B, under the names that peft saves them with
-gradients = {f"base_model.model.{name}.lora_B.default.weight": layer.lora_B.grad for name, layer in lora_layers(model)}
+gradients = {
+    f"base_model.model.{name}.lora_{part}.default.weight": getattr(layer, f"lora_{part}").grad
+    for name, layer in lora_layers(model)
+    for part in "AB"
+}
 
 # %% [markdown]
 # Now peft, on a fresh base, with our A and B put into it. (The old model goes first: two would be too many for a
-# small machine.)
+# small machine. So to run a cell above again, start the kernel anew.)
 
 # %%
 import gc
@@ -378,7 +425,10 @@ theirs = peft_model(ids, labels=ids)
 theirs.loss.backward()
 weights = dict(peft_model.named_parameters())
 apart = max((gradient - weights[name].grad).abs().max().item() for name, gradient in gradients.items())
-f"logits differ by {(output.logits - theirs.logits).abs().max().item():.1e}, gradients of B by {apart:.1e}"
+f"logits differ by {(output.logits - theirs.logits).abs().max().item():.1e}, {len(gradients)} gradients by {apart:.1e}"
+
+# %% [markdown]
+# Exactly zero, where both do the same operations in the same order; on another machine expect the last digits of float32.
 
 # %% [markdown]
 # ## It learns
@@ -394,8 +444,8 @@ losses = fit([w for w in model.parameters() if w.requires_grad], steps=12, learn
 [round(loss, 2) for loss in losses]
 
 # %% [markdown]
-# In a dozen steps the model has found out that one of two words is wanted. To learn which of the two takes longer: lesson
-# 07 trains on, and judges it.
+# In a dozen steps the model has found out that one of two words is wanted: a coin between the two would have ln 2 = 0.69. To
+# learn better which of the two takes longer: lesson 07 trains on, and judges it.
 
 # %% [markdown]
 # ## Alpha, and alpha / r
@@ -439,8 +489,7 @@ print(*map(line, [*ranks, "r 8, alpha 4", "r 8, alpha 64", "r 64, alpha 16"]), s
 
 # %% [markdown]
 # From 57,600 weights to 3.7 million, all lie between 0.847 and 0.888, and they do not rise with rank: rank 1 is level
-# with rank 16, and rank 4 comes out worst. On this small task rank 1 does nearly all, as the changes that were cut
-# had told us.
+# with rank 16, and rank 4 comes out worst. Rank 64 has 1.8 points more than rank 1.
 #
 # And the −3.0 of rank 4, whose bracket leaves zero out? The brackets know of the chance in *which sentences* were
 # judged. They know nothing of the chance in training: A is drawn at random, and so is the order of the reviews, so
@@ -455,8 +504,8 @@ for method in ("lora", "qlora", "full"):
     print(f"{method:5} accuracy {each} %: {max(seeds) - min(seeds):.1f} points apart")
 
 # %% [markdown]
-# So with one seed, as in the table of ranks, two or three points between two settings may be luck. A result to
-# remember whenever somebody compares ranks with one run each.
+# So with one seed, as in the table of ranks, two or three points between two settings may be luck: these runs cannot say
+# whether rank 64 beats rank 1. A result to remember whenever somebody compares ranks with one run each.
 #
 # And the losses on the way:
 
@@ -474,9 +523,10 @@ loss_figure({name: smooth(runs[name]["losses"]) for name in shown}).show()
 
 # %% [markdown]
 # (Each point is the mean of the last eight steps, or of as many as there are.) Here alpha and the learning rate do
-# show. Four times the alpha falls fastest at the start, and then swings; a quarter of the learning rate starts
-# slowest, as rank 1 does. They act alike, as a gain and a step size do. After some 20 steps all are level, and what
-# is left is mostly which reviews come next: all runs see the same ones.
+# show. Four times the alpha falls fastest at the start, and then swings (and in the table it is the worst of the alphas at
+# rank 8); a quarter of the learning rate starts slowest, as rank 1 does, which has one product to add up where the others
+# have eight. Alpha and learning rate act alike, as a gain and a step size do. After some 25 steps all are level, and what is
+# left is mostly which reviews come next: all runs see the same ones.
 
 # %% [markdown]
 # ## What others have changed
@@ -492,19 +542,23 @@ loss_figure({name: smooth(runs[name]["losses"]) for name in shown}).show()
 
 # %%
 others = [name for name in runs if "rsLoRA" in name or "DoRA" in name or "PiSSA" in name or "full" in name]
-print(*map(line, ["r 8, alpha 16", "r 64, alpha 16", "r 8, alpha 16, all linear layers", *others]), sep="\n")
+print(*map(line, ["r 8, alpha 16", "r 64, alpha 16", "r 64, alpha 128", "r 8, alpha 16, all linear layers"]), sep="\n")
+print(*map(line, others), sep="\n")
+peaks = {name: f"{runs[name]['peak_memory_bytes'] / 2**30:.1f} GiB" for name in ("r 8, alpha 16", "full, lr 1e-4")}
+f"peak of the process: {peaks}"
 
 # %% [markdown]
 # One seed each, so the same caution holds. What one can read:
 #
 # - **Full fine-tuning** of all 134.5 million weights is level with LoRA's 460,800: its brackets at 2e-5 and 1e-4 have
-#   zero in them. At 5e-4 it falls behind; it wants smaller steps than an adapter does. Its peak was 3.3 GiB, LoRA's
-#   1.5 (on a CPU, all of the process; lesson 10's machine, which computes in bf16 and keeps compiled programs, has 4.0
-#   and 2.4). That LoRA loses nothing against it is true here, on a small task, as far as
-#   1,000 sentences and one seed can tell. Lesson 10 has three seeds of both, and cannot tell them apart either.
+#   zero in them. At 5e-4 it falls behind; it wants smaller steps than an adapter does, which has 2e-3 here. Its peak was
+#   3.3 GiB, LoRA's 1.5 (on a CPU, all of the process; lesson 10's machine, which computes in bf16 and keeps compiled
+#   programs, has 4.0 and 2.4). That LoRA loses nothing against it is true here, on a small task, as far as 1,000 sentences
+#   and one seed can tell. Lesson 10 has three seeds of both, and cannot tell them apart either.
 # - **rsLoRA** at r = 64 and alpha 16 scales by 16 / √64 = 2, which is alpha / r of alpha 128. The two runs agree in
 #   every number: it is another rule for alpha, and nothing else.
-# - **DoRA** is a point above, **PiSSA** five below, both at the learning rate that was chosen for LoRA. PiSSA starts
+# - **DoRA** is a point above, and its bracket leaves zero out, which with one seed is not enough; **PiSSA** is five below.
+#   Both have the learning rate that was chosen for LoRA. PiSSA starts
 #   from W's largest directions, where a step of the same size does much more; a fair comparison would give each its
 #   own learning rate, and several seeds.
 # - **All linear layers** have five times the weights, and gain nothing on this task.
@@ -548,9 +602,9 @@ progress()
 # %% [markdown]
 # ## In this lesson
 #
-# - The change that a fine-tune makes is nearly of low rank, though W is not: on this task 8 directions held 94 % of
-#   it.
-# - W' = W + (alpha / r) B A, with W frozen: `lorakit.lora.LoRALinear`, equal to peft's in outputs and gradients. B =
+# - The change that a short fine-tune makes is nearly of low rank, though W is not, and whatever it learns: 8 directions held
+#   94 % of it here, and as much with the labels shuffled. What counts is that they were enough to do the task.
+# - W' = W + (alpha / r) B A, with W frozen: `lorakit.lora.LoRALinear`, with peft's outputs and gradients. B =
 #   0, so nothing changes at first; A is not, so something can.
 # - Alpha is a gain. Rank costs weights, alpha does not.
 # - r × (in + out) weights a layer.

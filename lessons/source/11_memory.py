@@ -765,8 +765,8 @@ show_memory("SmolLM2-135M")
 # | LoRA | fp16 | 22 GB | RTX 3090, 4090 |
 # | QLoRA | 4-bit | 10 GB | RTX 3060, 4060 Ti |
 #
-# Two of these numbers are right somewhere, and the third lies between two ways to do it. Where? Here in GB, as the table
-# has it, and as before of what torch allocates; what a card needs beyond that comes after.
+# Each number is right somewhere, more or less. Where? Here in GB, as the table has it, and as before of what torch
+# allocates; what a card needs beyond that comes after.
 
 
 # %%
@@ -934,8 +934,8 @@ progress()
 #   checkpointing, and rows that are not too long, it takes less than LoRA: the more, the larger the model.
 # - It is `lorakit.memory.estimate_memory` (the moments), `lorakit.memory.tape.Tape` (what is kept), `trace_memory` (a dry
 #   run of any model) and `measure_memory` (on your GPU). In a terminal: `lorakit memory`.
-# - 22 and 10 GB are true of some plans, and 60 lies between the 54 and 67 of two ways to step. A number of GB means little
-#   without the rows, the checkpointing, the optimizer and the unit.
+# - 22 and 10 GB are true of some plans, and 60 lies between the 54 and 67 of two ways to step (lesson 12). A number of GB means
+#   little without the rows, the checkpointing, the optimizer and the unit.
 #
 # Back: [lesson 10](10_qlora_finetune.ipynb). Next: [lesson 12](12_lora_vs_qlora.ipynb) holds each claim about LoRA and
 # QLoRA against what was measured.

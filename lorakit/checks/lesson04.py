@@ -235,7 +235,9 @@ def _verdict_mistakes(seen: Any, logits: torch.Tensor, positive: int, negative: 
         "This is what the two tokens have together: the positive one's part of it is wanted.": (
             of_all[:, [positive, negative]].sum(-1)
         ),
-        "These are all positions of the last review: the last position of each review is asked for.": everywhere[-1, :, 0],
+        "These are all positions of the last review: the last position of each review is asked for.": everywhere[
+            -1, :, 0
+        ],
         "This is the mean over the positions: only the last has read the whole text.": everywhere[..., 0].mean(1),
         "This is the first position: it has read one token, not the review.": everywhere[:, 0, 0],
         "This is the last position but one: it has not read all of `Sentiment:`.": everywhere[:, -2, 0],

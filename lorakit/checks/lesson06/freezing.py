@@ -149,7 +149,7 @@ def _training_mistakes(seen: Left, model: nn.ModuleDict, start: Set[str]) -> dic
 
     return {
         "Nothing is changed: each parameter is trained or frozen as it was before.": trained(start),
-        "Everything is frozen: A and B are to be trained.": trained(set()),
+        "Everything is frozen: A and B are to be trained. (A name begins with the path of its layer.)": trained(set()),
         "Everything is trained: all but A and B is to be frozen.": trained(every),
         "This is the wrong way round: A and B are frozen, and all else is trained.": trained(every - adapters),
         "An A or B that was frozen before stays frozen: both are to be set.": trained(start & adapters),

@@ -1,7 +1,7 @@
 """6.1 to 6.3: the best matrix of a rank, the output of a layer with LoRA, and how A and B start."""
 
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -90,7 +90,7 @@ def check_lora_forward(answer: Answer, draw: Random) -> None:
             inputs, outputs, tokens = draw.sample(range(7, 14), 3)
             outputs = inputs if square else outputs
             r, texts = draw.choice([3, 5]), draw.randint(2, 3)
-            alpha = r * draw.choice([1.5, 2.5, 3.5])
+            alpha = r * draw.choice([2.5, 3.5, 4.5])
             shapes = {"x": (texts, tokens, inputs), "W": (outputs, inputs), "A": (r, inputs), "B": (outputs, r)}
             # Above 0, so that no sum cancels.
             x, W, A, B = (
@@ -120,6 +120,7 @@ def forward_mistakes(
     return {
         "The change is scaled by alpha: it is alpha / r.": plain + alpha * change,
         "The change is not scaled.": plain + change,
+        "The scale is a whole number here: / divides, // drops what is left over.": plain + alpha // r * change,
         "The change is divided by r, but alpha is left out.": plain + change / r,
         "The change is divided by alpha.": any_of(seen, plain + change / alpha, plain + r / alpha * change),
         "The change is scaled by alpha times r.": plain + alpha * r * change,
@@ -179,7 +180,7 @@ def check_initial_a_and_b(answer: Answer, draw: Random) -> None:
                 },
             )
         )  # fmt: skip
-    judge(trials, "a pair, A and B as LoRA starts: (shape of A, shape of B, B is zero, A is zero, …)")
+    judge(trials, "a pair, A and B as LoRA starts,")
 
 
 def _pair(returned: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -191,12 +192,27 @@ def _pair(returned: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(matrix.detach() for matrix in returned)
 
 
-def _facts(pairs: list[tuple[torch.Tensor, torch.Tensor]], bound: float) -> tuple[Any, ...]:
+class _Start(NamedTuple):
+    """What is compared of A and B; shown as their shapes, since the sentence before says what else is the matter."""
+
+    A: tuple[int, ...]
+    B: tuple[int, ...]
+    B_is_zero: bool
+    A_is_zero: bool
+    A_comes_again: bool
+    A_keeps_its_bound: bool
+    A_fills_its_range: bool
+
+    def __repr__(self) -> str:
+        return f"A of shape {self.A} and B of shape {self.B}"
+
+
+def _facts(pairs: list[tuple[torch.Tensor, torch.Tensor]], bound: float) -> _Start:
     """Of two calls: shapes, whether B and A are zero, whether A is the same, stays in its bound, and fills it."""
     (A, B), (again, _) = pairs
     fills = A.max() > 0.9 * bound and A.min() < -0.9 * bound and 0.5 < A.std() / bound < 0.65  # evenly: 1 / √3
     same_again = torch.equal(A, again)
-    return (
+    return _Start(
         tuple(A.shape),
         tuple(B.shape),
         not bool(B.any()),
