@@ -91,8 +91,8 @@ def check_top_p(answer: Answer, draw: Random) -> None:
             returned = _as_tensor(answer(probabilities, p))
             if isinstance(returned, torch.Tensor) and returned.isnan().any():
                 raise CheckFailed(
-                    "This is nan, which 0 / 0 gives: no token was kept. Compare with p what the likeliest have together, "
-                    "not what each has."
+                    "This is nan, which 0 / 0 gives: no token was kept. Compare with p what the likeliest have "
+                    "together, not what each has."
                 )
             places = probabilities.argsort(descending=True)
             kept = int((probabilities[places].cumsum(0) < p).sum()) + 1
