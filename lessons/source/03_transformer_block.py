@@ -21,7 +21,8 @@
 #
 # A Llama-type model is a stack of blocks, equal in shape, each with weights of its own. This is the model that the
 # cell loads, drawn from its own shapes. Boxes with square corners hold weights; those with round ends only compute.
-# Take a minute for the right half: by the end of this lesson it will run by hand, attention included.
+# Its letters are explained as we come to them (those of attention in lesson 02). By the end of this lesson all of the right
+# half will have run from named weights, held against the model.
 
 # %%
 from lorakit.models import load_model
@@ -58,7 +59,8 @@ mine = {name.removeprefix("model.layers.0."): w for name, w in weights.items() i
 # Nine tensors. `self_attn` is the attention half: q, k and v make what a token looks for, is found by and hands over,
 # o brings back what was collected (lesson 02). `mlp` is the feed-forward half. Each half has a norm in front of it:
 # `input_layernorm` stands before attention, and `post_attention_layernorm`, in spite of its name, before the
-# feed-forward half. The steps of a block are kept under these names:
+# feed-forward half. The steps of a block are kept under the names below. `residual_mid` and `residual` are the stream after
+# each half; `attention_output` and `down` are what the halves add to it; `normed` and `normed_mid` are what they read:
 
 # %%
 {name: tuple(step.shape) for name, step in cache.items() if name.startswith("0.")}
@@ -66,8 +68,8 @@ mine = {name.removeprefix("model.layers.0."): w for name, w in weights.items() i
 # %% [markdown]
 # ## RMSNorm, and its gamma
 #
-# The vectors on the stream are of very different lengths: on this prompt their mean grows from 2.6 at the start to
-# about 600 at the end. A matrix would simply hand that on; the softmax in attention and the gate in the feed-forward
+# The vectors on the stream are of very different lengths: on this prompt their mean grows from 2.6 at the start to about 600
+# at the end (leaving out the first token, of which more below). A matrix would simply hand that on; the softmax in attention and the gate in the feed-forward
 # half would then work quite differently in a late block. So in front of each half every vector is brought to one
 # length. **RMSNorm** (Zhang & Sennrich, 2019) divides it by the *root of the mean of its squares*. After that the
 # mean of its squares is 1, and its length √576 = 24. Then each of the 576 numbers is multiplied by a weight of its
@@ -147,8 +149,8 @@ len([name for name in weights if "bias" in name]), len(weights)
 # None of 273 names. (Nine for each of 30 blocks, the embedding table, the final norm, and `lm_head`, which is the
 # embedding table again.) Llama does without any bias.
 #
-# And gamma? It is a scale for each number of the stream, as this half hears it. But right behind it stands a matrix,
-# whose columns are scales for the same numbers. Leave gamma out, and multiply `q_proj`'s columns by gamma instead: do
+# And gamma? It is a scale for each number of the stream, as this half hears it. But right behind it stands a matrix, in which
+# each number of the vector meets only its own column: to scale the number is to scale the column. Leave gamma out, and multiply `q_proj`'s columns by gamma instead: do
 # the same queries come out? **Predict.**
 
 # %%
@@ -158,8 +160,9 @@ folded = without_gamma @ (W_q * gamma).T  # (out, in) times (in,): each column b
 f"{((normed @ W_q.T) - folded).abs().max().item():.1e} of {folded.abs().max().item():.0f}"
 
 # %% [markdown]
-# They do, but for rounding. Only gamma *times* the column counts, so neither should be read alone. (To leave gamma
-# out for good, do the same to k and v. Tools that quantise or prune models do this.)
+# They do, but for rounding. Only gamma *times* the column counts, so neither gamma nor column should be read alone. (To leave
+# gamma out for good, do the same to k and v: tools that quantise or prune models do this. In training it is one number that
+# scales a whole column, which is why it is there.)
 
 # %% [markdown]
 # ## The feed-forward half
@@ -171,8 +174,8 @@ f"{((normed @ W_q.T) - folded).abs().max().item():.1e} of {folded.abs().max().it
 # matrices, a construction called **SwiGLU** (Shazeer, 2020):
 #
 # - `gate_proj` and `up_proj` both widen D = 576 numbers to F = 1,536;
-# - the gate's numbers go through `silu(z) = z · sigmoid(z)`, which lets large numbers pass and holds back negative
-#   ones; then each is multiplied with the number of up at its place, and so decides how much of that passes;
+# - the gate's numbers go through `silu(z) = z · sigmoid(z)`, which lets large numbers pass and holds back negative ones; then
+#   each is multiplied with the number of up at its place, and so scales it: near 0 it shuts it off, large it lifts it;
 # - `down_proj` brings the 1,536 products back to 576.
 #
 # So `linear1` became a pair, `gate_proj` and `up_proj`, and `linear2` is `down_proj`.
@@ -208,9 +211,9 @@ check_feed_forward(feed_forward)
 # %%
 from lorakit.activations import swiglu
 
-gate, up, down = (mine[f"mlp.{name}_proj.weight"] for name in ("gate", "up", "down"))
+w_gate, w_up, w_down = (mine[f"mlp.{name}_proj.weight"] for name in ("gate", "up", "down"))
 h = cache["0.normed_mid"]  # what comes into this half
-added = swiglu(h @ gate.T, h @ up.T) @ down.T
+added = swiglu(h @ w_gate.T, h @ w_up.T) @ w_down.T
 difference(added, "0.down")
 
 # %% [markdown]
@@ -225,7 +228,7 @@ counts | {"norms": sum(w.numel() for name, w in mine.items() if "layernorm" in n
 # of it what it made of it in company.
 
 # %%
-alone = swiglu(h[:, 2:3] @ gate.T, h[:, 2:3] @ up.T) @ down.T
+alone = swiglu(h[:, 2:3] @ w_gate.T, h[:, 2:3] @ w_up.T) @ w_down.T
 f"largest difference {(alone - added[:, 2:3]).abs().max().item():.1e} of {added[:, 2:3].abs().max().item():.1f}"
 
 # %% [markdown]
@@ -294,14 +297,14 @@ f"{len(blocks)} blocks: largest difference {apart:.1e}, of numbers up to {max(x.
 # If you have solved the three exercises, you can put *your* block into the model's place. In a new cell:
 #
 # ```python
-# half = lambda x: feed_forward(x, gate, up, down)
+# half = lambda x: feed_forward(x, w_gate, w_up, w_down)
 # norm = lambda name: lambda x: rms_norm(x, mine[name], eps)
 # attention = lambda x: cache["0.attention_output"]  # lesson 02's part
-# yours = block(cache["embeddings"], norm("input_layernorm.weight"), attention, norm("post_attention_layernorm.weight"), half)
+# yours = block(cache["embeddings"].clone(), norm("input_layernorm.weight"), attention, norm("post_attention_layernorm.weight"), half)
 # difference(yours, "0.residual")
 # ```
 #
-# Take the embeddings, and add to them what all 60 halves wrote. What do you get? **Predict.**
+# Take the embeddings, and add to them what all 60 halves wrote. That should be the end of the stream:
 
 # %%
 written = [cache[f"{i}.{half}"] for i in blocks for half in ("attention_output", "down")]
@@ -310,7 +313,7 @@ end = inputs[-1]
 f"{len(written)} contributions; largest difference {(total - end).abs().max().item():.1e} of {end.abs().max().item():.0f}"
 
 # %% [markdown]
-# The end of the stream, for it is a plain sum. So one can ask of each block what *it* wrote. Here are the lengths,
+# It is, for the stream is a plain sum. So one can ask of each block what *it* wrote. Here are the lengths,
 # each the mean over all tokens but the first. **Predict:** does a late block write more than an early one?
 
 # %%
@@ -326,15 +329,18 @@ lengths = {"stream": length("residual"), "attention": length("attention_output")
 by_block_figure("Lengths, mean over all tokens but the first", "length (log scale)", lengths, log=True).show()
 
 # %% [markdown]
-# Block 0 adds many times the embedding's 2.6. From then on the stream grows, and so does what is added to it. As a
-# share of the stream after it, the feed-forward half of each block, from block 0 on, adds:
+# Block 0 adds many times the embedding's 2.6. After that the stream grows for most of the way, and so does what is added to
+# it. The length of what each half adds, as a share of the stream after it, from block 0 on:
 
 # %%
-" ".join(f"{added / stream:.0%}" for added, stream in zip(lengths["feed-forward"], lengths["stream"], strict=True))
+for half in ("attention", "feed-forward"):
+    print(half, *(f"{added / stream:.0%}" for added, stream in zip(lengths[half], lengths["stream"], strict=True)))
 
 # %% [markdown]
-# About a fifth to a quarter for most of the way, and far more at both ends. Since the next norm divides by the
-# stream's length, it is this share that counts.
+# The feed-forward half adds about a fifth to a quarter for most of the way, and far more in the first and the last block;
+# attention mostly less, and in blocks 1 and 24 twice that. Since the next norm divides by the stream's length, it is this share
+# that counts. But a length says how much is written, and not whether it adds or erases: in the last block the stream gets
+# *shorter*.
 #
 # ### The first token
 #
@@ -358,33 +364,37 @@ ways[f"number {place} alone"] = [x[place].abs().item() for x in first]
 by_block_figure("The first token's vector", "length, size (log scale)", ways, log=True).show()
 
 # %% [markdown]
-# The vector *is* that number, nearly. It rises early, to some 700, is taken back by block 10, and then block 11
-# writes it in one stroke. Nearly nothing touches it until the last two blocks take most of it away. Such *massive
+# For most of the way the vector *is* that number, nearly. It rises early, to some 650, is taken back by block 10, and then
+# block 11 writes it in one stroke. Nearly nothing touches it until the last two blocks take most of it away. Such *massive
 # activations* are found in many large language models (Sun et al., 2024). They go with the *attention sinks* of
-# lesson 02: first tokens to which heads give most of their attention when nothing else fits. A vector like this is
-# easy to find.
+# lesson 02: first tokens to which heads give most of their attention when nothing else fits. What the number is for, an
+# experiment shall tell, at the end.
 
 # %% [markdown]
 # ## Leave one out
 #
 # If every block only adds, the stream goes on without any one of them. **Predict:** of the 30 blocks, how many can be
-# left out, one at a time, so that `' Paris'` is still the likeliest next token? (About 5 seconds.)
+# left out, one at a time, so that `' Paris'` is still the likeliest next token? (About 5 seconds.) The function runs all blocks
+# by hand, one after the other, and ends as the model does: with a last norm, and `lm_head` for the scores (lesson 04). It can
+# leave a block out, and it can set one number of one token after block 11, which we need later.
 
 # %%
 table, final_gamma = weights["model.embed_tokens.weight"], weights["model.norm.weight"]
 
 
 def next_logits(ids, left_out=None, number=None):
-    """Logits of the next token, (V,): without one block, or with the first token's great number set after `jump`."""
+    """Logits of the next token, (V,): without one block, or with a `number` (token, place, value) set after `jump`."""
     x, seen = table[ids], visible(ids, None)
     for i in blocks:
         if i != left_out:
             x = course_block(x, weights_of(i), model.config, seen)["residual"]
-        if i == jump and number is not None:
-            x[0, 0, place] = number
+        if i == jump and number:
+            token, where, value = number
+            x[0, token, where] = value
     return (course_rms_norm(x[:, -1], final_gamma, eps) @ weights["lm_head.weight"].T)[0].float()
 
 
+print(f"all blocks, against the model: {(next_logits(ids) - logits[0, -1]).abs().max().item():.0e}")
 rows = [next_logits(ids, left_out=i) for i in blocks]
 best = [tokenizer.decode(row.argmax()) for row in rows]
 spoilt = {i: word for i, word in enumerate(best) if word != " Paris"}
@@ -401,37 +411,66 @@ fig.add_hline(y=logits[0, -1].float().softmax(dim=-1)[paris].item(), line_dash="
 fig.show()
 
 # %% [markdown]
-# Most blocks can be spared *on this prompt*, at a price, and without block 17 the model is even surer. Without block
-# 0 or 1 nothing works: they make of bare words what all others read. Is that so on another prompt? **Predict** how
-# many blocks can be spared here:
+# Most blocks can be spared *on this prompt*, at a price, and without block 17 the model is even surer. Without block 0, 1 or
+# 11 nothing works (11 is the next section's). Is that so on another prompt? **Predict** how many blocks can be spared here:
 
 # %%
 other = tokenizer("The largest planet in our solar system is", return_tensors="pt").input_ids.to(model.device)
-usual = next_logits(other).argmax().item()
+chance, usual = next_logits(other).softmax(dim=-1).max(dim=-1)
 spared = sum(next_logits(other, left_out=i).argmax().item() == usual for i in blocks)
-f"{tokenizer.decode(usual)!r} is still the likeliest without one of {spared} of {len(blocks)} blocks"
+f"{tokenizer.decode(usual)!r} ({chance.item():.2f}) is still the likeliest without one of {spared} of {len(blocks)} blocks"
 
 # %% [markdown]
-# Far fewer. A block that can be spared on one prompt is needed on another: whoever prunes a model should test it on
-# many.
+# Far fewer, partly since the model was hardly sure in the first place. A block that can be spared on one prompt is needed on
+# another: whoever prunes a model should test it on many.
 #
 # ### The one number
 #
 # Block 11 cannot be spared. Is that because of the one number which it writes to the first token? An experiment can
-# tell. Take only that number back, and leave all else; or leave the whole block out, and put in nothing but that
-# number. **Predict** both.
+# tell. Take only that number back to what it was, and leave all else; or leave the whole block out, and put in nothing but
+# that number. And a control: of each other token, set its own largest number to 0. **Predict** all three.
 
 # %%
 was, became = first[jump - 1][place].item(), first[jump][place].item()
-trials = {"all as it is": {}, f"number {place} set back": {"number": was}, f"block {jump} left out": {"left_out": jump}}
-trials[f"block {jump} left out, number {place} put in"] = {"left_out": jump, "number": became}
+trials = {"all as it is": {}, f"number {place} set back": {"number": (0, place, was)}}
+trials[f"block {jump} left out"] = {"left_out": jump}
+trials[f"block {jump} left out, number {place} put in"] = {"left_out": jump, "number": (0, place, became)}
+for token in range(1, ids.shape[1]):
+    largest = cache[f"{jump}.residual"][0, token].abs().argmax().item()
+    trials[f"token {token}, number {largest} set to 0"] = {"number": (token, largest, 0.0)}
 for name, trial in trials.items():
     print(f"{name:40} p(' Paris') = {next_logits(ids, **trial).softmax(dim=-1)[paris].item():.3f}")
 
 # %% [markdown]
-# One number of 2,880 (5 tokens of 576), and the model has lost the thread without it. Put it back, and `' Paris'` is
-# on top again although the rest of block 11 is missing. It says nothing about France. Later heads count on it as a
-# place to lay their attention.
+# One number of 2,880 (5 tokens of 576), and the model has lost the thread without it; of other tokens the largest number
+# may go, at a price at most. Put it back, and `' Paris'` is on top again although the rest of block 11 is missing. It can say
+# nothing of France: the first token sees itself alone. Do later heads look for it, then? For the blocks after it, how much
+# attention the other tokens pay the first one, and how long the value is that it hands over (lesson 02), with the number
+# and without. **Predict** which of the two changes.
+
+
+# %%
+def first_token(number=None):
+    """The share of attention that the first token gets after `jump`, and the mean length of the values it hands over."""
+    x, paid, handed = table[ids], [], []
+    for i in blocks:
+        steps = course_block(x, weights_of(i), model.config, seen)
+        x = steps["residual"]
+        if i == jump and number is not None:
+            x[0, 0, place] = number
+        if i > jump:
+            paid.append(steps["attention"][0, :, 1:, 0].mean().item())
+            handed.append(steps["v"][0, :, 0].norm(dim=-1).mean().item())
+    return f"attention {sum(paid) / len(paid):.0%}, value {sum(handed) / len(handed):.1f} long"
+
+
+print("as it is:", first_token(), f"\nset back: {first_token(was)}")
+
+# %% [markdown]
+# Heads look at the first token nearly as much as before. What changes is what they fetch there: nearly nothing while the
+# number is in place, and a full value without it. The norm explains it: with one number of 22,552 in the vector, it presses
+# all others towards 0. So the number makes the sink *empty*: a place to look at without fetching anything. Without it, every
+# head that has nothing to do fetches something, and that may be what drowns `' Paris'`.
 
 # %% [markdown]
 # ## How far you are

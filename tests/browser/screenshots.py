@@ -42,6 +42,7 @@ def cells(page: Any) -> Any:
 
 def take(page: Any, name: str, *parts: Any) -> None:
     """One picture from the top of the first of these parts of the page to the foot of the last."""
+    page.add_style_tag(content=".jp-cell-toolbar, .jp-Collapser { visibility: hidden }")
     boxes = [part.bounding_box() for part in parts]
     top, foot = min(box["y"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
     left, right = min(box["x"] for box in boxes), max(box["x"] + box["width"] for box in boxes)
