@@ -23,8 +23,8 @@ def map_text(lessons: Sequence[LessonProgress]) -> str:
 {chr(10).join(rows)}
 
 {", ".join(f"{mark} {state}" for state, mark in MARKS.items())}. In a lesson, `progress()` shows the same at any time.
-A word that you forgot? See the [index of terms]({TERMS}). (`lorakit lab` writes this page anew each time it starts: keep
-no notes of yours in it.)
+A word that you forgot? See the [index of terms]({TERMS}). (`lorakit lab` writes this page anew each time it starts:
+keep no notes of yours in it.)
 """
 
 

@@ -18,7 +18,8 @@
 # %% [markdown]
 # ## The whole pass
 #
-# A language model is a function, `logits = f(tokens; W)`. You have seen its parts:
+# A language model is a function, `logits = f(tokens; W)`. Lesson 03's `next_logits` ran all of it in passing; now it is the
+# subject. You have seen its parts:
 #
 # | part | what it does | lesson |
 # |---|---|---|
@@ -117,8 +118,9 @@ f"largest difference {(by_hand(ids) - logits).abs().max().item():.1e}, where log
 # (yours - logits).abs().max()
 # ```
 #
-# And all that happens on the way? `lorakit.activations.forward` is the same eight lines, and keeps each step: 14 in
-# each block, and two outside. Against what the model itself computed, as a share of the step's largest number:
+# And all that happens on the way? `lorakit.activations.forward` does the same, and keeps each step: 14 in each block, and two
+# outside. We hold each against what the model itself computed. The difference is given as a share of the step's largest number,
+# since the great number of lesson 03 would drown any other:
 
 # %%
 from lorakit.activations import forward, run_with_cache
@@ -131,8 +133,7 @@ f"{len(apart)} steps; the worst is {worst}: {apart[worst]:.1e}"
 
 # %% [markdown]
 # It does what the model does, at every step. So it can write, too: put the likeliest token behind the text and call
-# it again. (Every call reads the whole text anew. A real program keeps keys and values: lesson 02.) **Predict** the
-# first word.
+# it again. (Every call reads the whole text anew. A real program keeps keys and values: lesson 02.)
 
 # %%
 text = tokenizer("The largest planet in our solar system is", return_tensors="pt").input_ids.to(model.device)
@@ -153,12 +154,12 @@ from widgets import show_model
 show_model(model)
 
 # %% [markdown]
-# In each box stands the end of the name that the dict above has. Other texts have other names for the same things:
+# In each box stands the end of the name that the dict `weights` has. Other texts have other names for the same things:
 #
 # | here | elsewhere | what it is for |
 # |---|---|---|
 # | `embed_tokens` | `word_embeddings`, `wte` | a row for each token |
-# | `q_proj`, `k_proj`, `v_proj`, `o_proj` | `query`, `key`, `value`, `dense` | who looks at whom, and what is fetched |
+# | `q_proj`, `k_proj`, `v_proj`, `o_proj` | `query`, `key`, `value`; all in one as `c_attn`, `query_key_value` | who looks at whom, and what is fetched |
 # | `gate_proj`, `up_proj`, `down_proj` | `linear1` and `linear2` (without a gate) | what is made of it, token by token |
 # | `input_layernorm`, `post_attention_layernorm`, `norm` | `gamma`, and `beta` where it is a LayerNorm | a factor for each number |
 # | `lm_head` | `output`, `embed_out` | a score for each token |
@@ -209,8 +210,8 @@ from lorakit.checks.lesson05 import check_census
 check_census(census)
 
 # %% [markdown]
-# The course's `lorakit.census` makes the model without its numbers, and counts shapes. Does that add up to what the
-# model says of itself?
+# The course's `lorakit.census` takes a model, or a config of which it makes one without numbers, and counts shapes. What the
+# model says of itself:
 
 # %%
 from lorakit.census import census as course_census
@@ -234,9 +235,9 @@ census_figure(model).show()
 #
 # ## Where an "8B" comes from
 #
-# The number in a model's name is this sum, rounded. Here are the sizes of two large models, as they stand in their
-# published `config.json`: heads of 128 numbers, and a `lm_head` that is not tied. No weight is made: 70 billion would
-# not fit here.
+# The number in a model's name is meant to be this sum, rounded. Here are the sizes of two large models, as they stand in their
+# published `config.json`: heads of 4,096 / 32 = 128 numbers, and a `lm_head` that is not tied. No weight is made: 70 billion
+# would not fit here.
 
 # %%
 from transformers import LlamaConfig
@@ -261,22 +262,22 @@ for role in counts[0]:
     print(f"{role:10}" + "".join(f"{each[role] / sum(each.values()):12.3%}" for each in counts))
 
 # %% [markdown]
-# The tables' share falls, from 21 % to 3 % (two tables of 1.5 %): a table grows with D, a block with D². The
-# feed-forward half grows to four fifths, also because these two models make it wider (F is 2.7 times D here, 3.5
-# times there). `k` and `v` shrink, since more query heads share each of them: 3, 4 and 8. Lesson 07 adapts `q_proj`
-# and `v_proj`: look up what share of all weights these two are. Whether that is enough, it will measure.
+# The tables' share falls, 21 %, 13 %, 3 %: a table has V × D weights, the L blocks about L × D² times a constant. The 8B has a
+# larger V and two tables, which slows the fall; the 70B has 80 blocks where the 8B has 32. The feed-forward half grows, to
+# 70 % and 80 %, also because these two make it wider (F is 2.7 times D here, 3.5 times there). `q` and `o` hardly change;
+# `k` and `v` shrink, since more query heads share each of them: 3, 4 and 8. Lesson 07 adapts `q_proj` and `v_proj`, which are
+# a tenth of all weights here; and it trains not even these, only small matrices beside them (lesson 06).
 #
-# In 16 bits each weight takes 2 bytes: 8.03 billion are 15 GiB, just to be held (lesson 00's exercise). In 4 bits the
-# linear layers take a quarter of that and a little more: this is what QLoRA is for, in lesson 10. (The two tables stay as
-# they are, or grow: lesson 11 has the whole sum.)
+# In 16 bits each weight takes 2 bytes: 8.03 billion are 15 GiB, just to be held (lesson 00's exercise). In 4 bits the blocks'
+# matrices take a quarter of their share of that and a little more: this is what QLoRA is for, in lesson 10. (The tables are
+# not quantised: they stay in 16 bits, or are kept in 32. Lesson 11 has the whole sum.)
 
 # %% [markdown]
 # ## Weights, logits, probabilities
 #
-# Three kinds of numbers, often confused. What is claimed of them is this: **weights** belong to the model, they can
-# be trained, and they do not change with the input. **Logits** are an output, **probabilities** are made from them,
-# both change with every input, and neither can be trained. Let us not believe it, but try: change the input, then
-# train a step, and look each time at what is still the same.
+# Three kinds of numbers, often confused. One reads: **weights** belong to the model, they can be trained, and they do not
+# change with the input. **Logits** are an output, **probabilities** are made from them, both change with every input, and
+# neither can be trained. Let us try it: change the input, then train a step, and look each time at what is still the same.
 
 # %% [markdown]
 # ### Exercise 5.3 · what has changed?
@@ -306,8 +307,7 @@ check_changed(changed)
 # ### First: change the input
 #
 # Keep a copy of all weights (`named_parameters` names a tied table once), and of the probabilities after "The capital
-# of France is". Then ask for the capital of Germany. **Predict:** how many of the 272 tensors have changed, and what
-# is now the likeliest token?
+# of France is". Then ask for the capital of Germany. What is now the likeliest token, and has any of the 272 tensors changed?
 
 # %%
 before = {name: w.detach().clone() for name, w in model.named_parameters()}
@@ -318,9 +318,7 @@ def moves():
     """How far each weight tensor has moved since the copy was made: its largest difference, where there is one."""
     far = {}
     for name, w in model.named_parameters():
-        pieces = zip(
-            w.detach().split(4096), before[name].split(4096), strict=True
-        )  # a whole table's difference is large
+        pieces = zip(w.detach().split(4096), before[name].split(4096), strict=True)  # in pieces, to spare memory
         far[name] = max((new - old).abs().max().item() for new, old in pieces)
     return {name: by for name, by in far.items() if by}
 
@@ -335,19 +333,22 @@ f"{len(moves())} of {len(before)} tensors moved; likeliest was {tokenizer.decode
 #
 # ### Then: train a step
 #
-# Training is the other way round: the input stays, the weights move. A loss says in one number how wrong the model
+# In the step that we train, it is the other way round: the input stays, the weights move. A loss says in one number how wrong the model
 # is; here it is −ln p of `' Paris'`. `backward` computes, for each weight that may learn, how the loss would change
 # if that weight rose a little: its *gradient*. The *optimizer* then takes a step: this one, SGD, moves each such weight
 # by −`lr`, the *learning rate*, times its gradient. `requires_grad_` says who may learn: we *freeze* all but the last
-# block. The optimizer is given all weights, frozen or not. **Predict:** how many of the 272 tensors will move?
+# block. The optimizer is given all weights, frozen or not; a frozen one gets no gradient, and it passes over what has none.
+# **Predict:** does p of `' Paris'` rise or fall, and by how much?
 
 # %%
 model.requires_grad_(False)
 model.model.layers[-1].requires_grad_(True)
+model.zero_grad()  # gradients add up: start from none
 paris = tokenizer(" Paris").input_ids[0]
 loss = -model(ids).logits[0, -1].float().log_softmax(dim=-1)[paris]
 loss.backward()
 torch.optim.SGD(model.parameters(), lr=1e-3).step()
+f"loss {loss.item():.3f}, which is -ln {p[paris].item():.4f}"
 
 # %% [markdown]
 # The same input as before. What is different now?
@@ -362,7 +363,8 @@ for name, by in moves().items():
     print(f"{name:54} by up to {by:.1e}")
 
 # %% [markdown]
-# Nine tensors, those of the last block, and no other. (In 16 bits one or two may stand still: a step can be smaller
+# `' Paris'` has become likelier: down the gradient of the loss is up the probability. Nine tensors moved, those of the last
+# block, and no other. (If you have solved 5.3, `changed(before, dict(model.named_parameters()))` names them too. In 16 bits one or two may stand still: a step can be smaller
 # than the rounding of a number near 1.) The logits moved although nobody trained *them*. There is nothing to train:
 # they are made anew from weights and input each time. So, as found:
 #
@@ -375,7 +377,8 @@ for name, by in moves().items():
 # You have also just seen the idea on which LoRA is built. What is frozen stays, to the last bit. LoRA freezes
 # *everything*, all of W, and puts small new matrices beside it that are the only ones to learn. That is lesson 06.
 #
-# (This model has been tampered with now. Load it anew before you use it for something else.)
+# (This model has been tampered with now, and `weights` with it, which share its memory. Load it anew before you use it for
+# something else.)
 
 # %% [markdown]
 # ## How far you are

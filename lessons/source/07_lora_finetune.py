@@ -23,15 +23,15 @@
 # $$W' = W + \frac{\alpha}{r} B A \qquad A: r \times d_{in}, \quad B: d_{out} \times r$$
 #
 # Only A and B are trained: together they are an **adapter**, and the frozen model beside them is its **base**. `r` is the
-# *rank*: how many independent directions the change may have. `alpha` is a gain;
-# the change is scaled by `alpha / r`. B starts at zero, so at first W' = W exactly.
+# *rank*: at most so many independent directions the change can have. `alpha` is a gain: the change is scaled by `alpha / r`.
+# A starts with small random numbers and B with zeros, so at first W' = W exactly.
 
 # %% [markdown]
 # ## The code that you meet everywhere
 #
 # You will find these lines in many a tutorial, with `"meta-llama/Meta-Llama-3-8B-Instruct"` where `find_model()`
-# stands, and `dtype=torch.bfloat16` for a GPU (a T4 has no bf16 of its own: `torch.float16` there). They run here as
-# they are.
+# (the folder of the course's model) stands, and `dtype=torch.bfloat16` for a GPU (a T4 has no bf16 of its own:
+# `torch.float16` there). They run here as they are.
 
 # %%
 from lorakit.models import find_model, pick_device
@@ -42,17 +42,20 @@ from transformers import AutoModelForCausalLM
 model = AutoModelForCausalLM.from_pretrained(find_model(), dtype=pick_device().dtype, device_map="auto")
 config = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])
 model = get_peft_model(model, config)
-model.print_trainable_parameters()
+type(model).__name__
 
 # %% [markdown]
 # | argument | what it does |
 # |---|---|
 # | `dtype` | the number format of the weights once loaded (older code says `torch_dtype`) |
-# | `device_map="auto"` | put the weights on the GPU if there is one, and spread them if they do not fit |
+# | `device_map="auto"` | put the weights on the GPU if there is one, and what does not fit on other GPUs or in main memory |
 # | `r=8` | the rank: A has 8 rows, B has 8 columns |
 # | `lora_alpha=16` | the change is multiplied by `lora_alpha / r` = 2 |
-# | `target_modules` | which layers get an adapter, by name: here the query and value projection of every block |
+# | `target_modules` | which layers get an adapter, by name: here `q_proj` and `v_proj`, two of the linear layers in each of the 30 blocks (what they do: lesson 02; here only their sizes matter) |
 # | `get_peft_model` | freezes all of W and puts A and B beside each target |
+#
+# (Tutorials also set `task_type="CAUSAL_LM"`, which tells peft's own loaders what kind of model it is; the layers are the
+# same without it.)
 #
 # That is all of LoRA's set-up, and it trains nothing yet. Many a tutorial stops here; we go on.
 
@@ -98,9 +101,9 @@ check_adapter_weights(adapter_weights)
 # ## One place for the settings
 #
 # This model has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to 192 (9 query heads, but
-# only 3 value heads, of 64 numbers each). At rank 8 that makes the 460,800 weights which you saw above: can you get them
-# by hand? **Predict** two more things: how many will they be at rank 16, and how many bytes do they fill on disk, where
-# peft keeps 4 bytes a weight and the names of the tensors? Then run the cell, which loads no weight, and set the rank.
+# only 3 value heads, of 64 numbers each). **Predict** by hand: how many weights do the adapters have at rank 8, how many at
+# rank 16, and how many bytes does rank 8 fill on disk, where peft keeps 4 bytes a weight and the names of the tensors? Then
+# run the cell, which loads no weight; set the rank to 16, look, and set it back to 8.
 
 # %%
 from transformers import AutoConfig
@@ -128,13 +131,15 @@ config
 
 # %% [markdown]
 # `micro_batch_size` sentences are in memory at once; after `gradient_accumulation_steps` of these the *optimizer* takes
-# one step: it is AdamW, which moves each weight against its gradient, at a pace of the weight's own. The *learning rate*,
-# the size of a step, climbs for `warmup_steps` and then falls in a line to zero. The other fields can stay as they are.
+# one step. It is AdamW, which moves each weight against a running mean of its gradients, divided by their running size. The
+# *learning rate*, the size of a step, climbs for `warmup_steps` and then falls linearly to zero. (2e-3 is ten times what
+# tutorials take: there are 40 steps only, and lesson 06 compared it with others.) The other fields can stay as they are.
 
 # %% [markdown]
 # ## The data
 #
-# A row is a prompt, and the completion to be learned after it. Two rows to look at:
+# A row is a prompt, and the completion to be learned after it; `label_words` are the completions among which it is judged.
+# Two rows to look at:
 
 # %% tags=["private-output"]
 from lorakit.data import split_reviews
@@ -203,8 +208,8 @@ batch["labels"][:, -5:]
 
 # %% [markdown]
 # A label is the id of the token that stands there, if it is to be learned, and -100 wherever the prompt or padding
-# stands: "counts for nothing". Here a completion is one token, ` positive` or ` negative`; other data have longer
-# ones, and padding may stand on either side.
+# stands: "counts for nothing". Here a completion is one token, `' negative'` (3524) or `' positive'` (2731), and the shorter
+# rows are padded on the left; other data have longer completions, and padding may stand on either side.
 
 # %% [markdown]
 # ### Exercise 7.2 · the loss of the completion
@@ -250,15 +255,18 @@ with torch.no_grad():
 f"ours {ours:.4f}, transformers' {theirs:.4f}"
 
 # %% [markdown]
-# They agree. Ours is faster, since it computes the logits of the few positions that count, and of no others. The
-# model does better than guessing: it knows English. But it hardly expects a bare verdict here, and this number is what
+# They agree, but for rounding: where the line above says "computes in bfloat16", ours multiplies in 16 bits, as it will in
+# training, and theirs here in 32. Ours computes the logits of the few positions that count, and of no others. (If you have
+# solved 7.2: `loss_of_completion(model(**batch).logits, batch["labels"])` should be transformers' number.) The model does
+# better than guessing: it knows English. But it hardly expects a bare verdict here, and this number is what
 # training will lower.
 
 # %% [markdown]
 # ## Can it learn?
 #
 # A fine-tune can go through all its steps, print its progress, and train nothing, because somewhere between the loss
-# and the adapters the gradient was lost. It costs a second to look. That batch forward and backward, then the size of
+# and the adapters the gradient was lost: in an adapter that was loaded frozen, as peft loads them, or in a layer that has no
+# backward pass. It costs a second to look. That batch forward and backward, then the size of
 # the gradient at `lora_B` in the first and in the last adapted layer.
 
 # %%
@@ -266,13 +274,14 @@ from lorakit.finetune import require_gradients
 
 completion_loss(model.train(), batch).backward()
 norms = require_gradients(model)
+norms["the first lora_A"] = next(w.grad.norm().item() for name, w in model.named_parameters() if "lora_A" in name)
 model.zero_grad()
 norms
 
 # %% [markdown]
-# Both are well above zero, so the adapters at both ends hear what the loss says; `require_gradients` would have
-# stopped us otherwise. (The gradient of `lora_A` is exactly zero at this very first step: it is multiplied by B,
-# which is zero. That is why one of the two must *not* start at zero.) `finetune` asks the same before its first step
+# Both of `lora_B` are well above zero, so the adapters at both ends hear what the loss says; `require_gradients` would have
+# stopped us otherwise. (The gradient of `lora_A` is exactly zero at this very first step: it is multiplied by B, which is
+# zero. That is why one of the two must *not* start at zero.) `finetune` asks the same before its first step
 # and at each one.
 
 # %% [markdown]
@@ -324,18 +333,19 @@ import math
 loss_figure({"LoRA": history.losses}).add_hline(y=math.log(2), line_dash="dot", annotation_text="a coin").show()
 
 # %% [markdown]
-# The loss is −ln of the probability that the right word got: 6 means 0.25 %. A coin tossed between the two words
-# would cost ln 2 = 0.69, the dotted line. The steep part is the model finding out that one of two words is wanted;
-# only below the line does *which* one count, and that is slow. Each point is the mean over only 8 sentences, which is
-# why it jumps.
+# The loss is −ln of the probability that the right word got: 6 means 0.25 %. A coin tossed between the two words would cost
+# ln 2 = 0.69, the dotted line. The loss is a sum: −ln of what both words have together, and −ln of the right one's share of
+# that. The first is most of it at the start, and is nearly gone after the steep part: the model has found out that one of two
+# words is wanted. The second counts from the start, since the model was right on four in five, and falls slowly. Each point
+# is the mean over only 8 sentences, and a late one above the line is a confident mistake.
 
 # %%
 accuracy_figure({"before": history.before, "after": history.after}).show()
 
 # %% [markdown]
 # Do the two intervals overlap? If they do not, chance is a poor explanation for the gain. If they just touch,
-# remember that both were measured on the *same* sentences, so the comparison is sharper than the two intervals
-# suggest: the recorded comparison in lesson 10 uses that.
+# remember that both were measured on the *same* sentences, so the comparison can be made sharper than the two intervals
+# suggest: the sign test below does it, and lesson 10.
 
 # %%
 speed = f"{history.tokens_per_second:,.0f} tokens a second, {history.seconds / len(history.losses):.2f} s a step"
@@ -426,7 +436,9 @@ f"{len(mended)} of {flips} flips mended: a coin does as well with probability {p
 
 # %% [markdown]
 # This is the sign test, one-sided: it asks only for "mended at least that often". It is sharper than two intervals held
-# side by side, since it leaves out all the sentences on which nothing changed.
+# side by side, since it leaves out all the sentences on which nothing changed. It speaks of the chance in these sentences, not
+# of that in training: another seed would mend and break others. (If you have solved 7.3, hold your function against the
+# counts, with `truth = [row["completion"] for row in held_out[:400]]`.)
 
 # %% [markdown]
 # ## Take it with you
@@ -447,7 +459,8 @@ f"{trainable:,} weights; the file has {size:,} bytes, {share:.2%} of the base in
 # %% [markdown]
 # The explorer was right to the last byte. What is on top of four bytes a weight are the names and shapes of the tensors.
 # Hand on the whole folder: rank, alpha and targets stand in `adapter_config.json` beside the weights, and whoever has the
-# same base can load it. Plain peft does, with no word of this course:
+# same base can load it. Plain peft does, with no word of this course. (`unload` takes the adapters off again, and gives back
+# the bare base; `model` is not to be used after it.)
 
 # %%
 from peft import PeftModel
@@ -499,16 +512,17 @@ trainer = Trainer(fresh, arguments, train_dataset=encode(train[:200], tokenizer)
 result = trainer.train()
 
 # %% [markdown]
-# The losses printed above start where ours did, near 6. (Trainer's first step has a learning rate of 0, so what its loss
-# does next is another batch, and no learning yet.) **Predict** the time of a step next to ours:
+# The losses printed above start where ours did, near 6. (Trainer's first step has a learning rate of 0 and changes no weight:
+# the second loss differs only because it is of another batch.) **Predict** the time of a step next to ours:
 
 # %%
 theirs = result.metrics["train_runtime"] / 3
 f"Trainer {theirs:.2f} s a step, our loop {history.seconds / len(history.losses):.2f} s a step"
 
 # %% [markdown]
-# Part of why its step takes longer: it computes all 49,152 logits at *every* position, though only the last ones count
-# here. And three steps carry its start-up.
+# If its step takes longer, part of the reason is that it computes all 49,152 logits at *every* position, though only the last
+# ones count here; and three steps carry its start-up. (Single timings on a machine that does other things too can say
+# anything.)
 
 # %% [markdown]
 # ## How far you are
@@ -524,7 +538,7 @@ progress()
 # ## In this lesson
 #
 # - LoRA trains B A beside a frozen W. On `q_proj` and `v_proj` at r = 8 that is 460,800 weights, 0.34 % of this
-#   model: you counted them before you ran anything. A 7B model's few million come from the same formula.
+#   model: you can count them before you run anything. A 7B model's few million come from the same formula.
 # - Before training: count, see that the output is unchanged (B = 0), see that gradients arrive.
 # - After training: judge on held-out rows with an interval, see that the base is unchanged bit for bit, read
 #   sentences.

@@ -21,7 +21,7 @@
 #
 # A weight is a number in some *format* (its dtype): so many bits, and a rule that says what they stand for. A float has a sign, an
 # exponent (which power of two) and a fraction (how far on to the next power). The exponent makes the range, the
-# fraction makes the steps. Here are six formats, a box for each bit.
+# fraction makes the steps. (*E2M1* is short for two bits of exponent and one of fraction, or mantissa.) Here are six formats, a box for each bit.
 
 # %%
 from lorakit.models import find_model, linear_shapes, load_model
@@ -89,8 +89,8 @@ def absmax_rounded(blocks, largest):
 
 
 # %% [markdown]
-# First 4,096 normally distributed numbers with one scale for all. Then one of them, one in 4,096, is made 50 times as
-# large as is usual, so that half a step is 3.6 of what is usual. **Predict:** how many of the others will int4 round to zero?
+# First 4,096 normally distributed numbers with one scale for all. Then one of them, one in 4,096, is set to 50 standard
+# deviations. **Predict:** how many of the others will int4 round to zero?
 
 # %%
 row = torch.randn(1, 4096, generator=torch.Generator().manual_seed(0))
@@ -159,9 +159,9 @@ for block_size in (32, 64, 128, 512, 4096):
 # ### Exercise 9.1 · absmax in blocks
 #
 # *Medium, 8 minutes.* Given `values`, a tensor of shape `(n,)`, and `block_size`, which divides n: each `block_size`
-# values that lie next to each other are a block. Return a pair: the int8 `codes`, whole numbers from −127 to 127, of
-# shape `(blocks, block_size)`, and `absmax`, the scale of each block, of shape `(blocks,)`. Any dtype will do. A
-# block of nothing but zeros has the codes 0. For example `absmax_quantize(torch.tensor([1.0, -2.0, 0.0, 0.0]), 2)`
+# values that lie next to each other are a block. Return a pair: the int8 `codes`, whole numbers from −127 to 127 (in whatever
+# dtype), of shape `(blocks, block_size)`, and `absmax`, the scale of each block, of shape `(blocks,)`. A block of nothing
+# but zeros has the codes 0: mind the division. For example `absmax_quantize(torch.tensor([1.0, -2.0, 0.0, 0.0]), 2)`
 # gives the codes 64, −127 and 0, 0, and the scales 2 and 0.
 
 
@@ -190,7 +190,7 @@ check_absmax_quantize(absmax_quantize)
 # int4's levels are evenly spaced, like the marks of a ruler. Nothing says that they must be. Once a code is only the
 # *place in a list*, the list may hold any 16 numbers between −1 and 1: a **code book**. Where should its levels lie?
 # Close together where most weights are. Lay the code books over the weights of a real matrix, each divided by the
-# absmax of its block, and change quant type and block size. (Double quantisation comes later. The *entropy* of the codes
+# absmax of its block, and change the **quant type** (which code book it is) and the block size. (Double quantisation comes later. The *entropy* of the codes
 # says how many bits they would need if each were written as briefly as it is frequent: 4 if all are used alike.)
 # **Predict** which levels of int4 are hardly used.
 
@@ -204,14 +204,15 @@ show_quantization(middle, config=AutoConfig.from_pretrained(find_model()), quant
 # %% [markdown]
 # Most weights lie around zero, and int4 spends half of its marks on the thin ends. **fp4** is a float of four bits,
 # with a sign, two bits of exponent and one of fraction: its gaps grow outwards. (bitsandbytes puts its least level above
-# zero at 1/192, so that three or four of its levels stand nearly on one spot.) **nf4**,
+# zero at 1/192, so that four of its codes, zero, minus zero and ±1/192, stand nearly on one spot.) **nf4**,
 # *NormalFloat*, is made for this very shape.
 
 # %% [markdown]
 # ### NF4, derived
 #
 # Suppose that weights are normally distributed, as they nearly are. Then let each level stand for as many weights as any
-# other, so that none lies idle. The point below which a share p of a distribution lies is its **quantile**.
+# other, so that none lies idle. (That is a good use of the codes. It is not quite the book of least error: one could be
+# fitted, by setting each level to the mean of the weights that it stands for, again and again.) The point below which a share p of a distribution lies is its **quantile**.
 # Equal steps in p give points that lie close together in the middle:
 
 # %%
@@ -220,8 +221,8 @@ shares = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 [round(point, 2) for point in normal.icdf(shares).tolist()]
 
 # %% [markdown]
-# Two things must be settled. The quantiles of 0 and 1 are infinite, so one stops a little inside: at 0.9677, which is 1 less
-# the mean of 1/32 and 1/30, half a step of 16 levels and of 15. And
+# Two things must be settled. The quantiles of 0 and 1 are infinite, so one stops half a step inside. Half a step in p would be
+# 1/32 with 16 levels and 1/30 with 15; NF4 takes the mean of both, and stops at 0.9677. And
 # zero should be a level, so that a weight of zero stays zero; but 16 quantiles, the same on both sides, have none. So
 # NF4 takes 8 quantiles above zero and 7 below it, and zero itself. Last, all is divided by the largest, since blocks
 # are scaled to 1.
@@ -249,8 +250,8 @@ print(f"code_book: the same in every bit: {torch.equal(code_book('nf4'), theirs)
 # ### How normal are real weights?
 #
 # NF4's recipe rests on that. The **kurtosis** tells a distribution's tails: the mean of the fourth power, over the
-# square of the mean square. A normal one has 3; in blocks of 64, each with a mean square of its own, 3 · 64 / 66 = 2.91.
-# Over whole matrices, and within blocks:
+# square of the mean square. A normal one has 3; in blocks of 64, each with a mean square of its own, a little less (3 · 64 / 66
+# = 2.91 in theory; the cell draws some). Over whole matrices, and within blocks:
 
 
 # %%
@@ -267,18 +268,19 @@ random_blocks = torch.randn(20_000, 64, generator=torch.Generator().manual_seed(
 print(f"blocks of 64: mean {blocks.mean():.2f}; normal numbers: {kurtosis(random_blocks).mean():.2f}")
 
 # %% [markdown]
-# Whole matrices are far from normal in places, with tails like the outliers above. Most blocks nearly are: blocks
-# make the recipe's assumption nearly true. And are the levels used equally, 6.25 % each? **Predict:** yes?
+# Whole matrices are far from normal in places, with tails like the outliers above. Blocks are nearer to it in the mean: they
+# make the recipe's assumption nearly true. **Predict:** how equally are the 16 levels used, where 6.25 % each would be even?
 
 # %%
 for quant_type in ("nf4", "int4", "fp4"):
     packed = quantize(middle, quant_type).codes
     used = torch.cat([packed >> 4, packed & 15]).bincount(minlength=16) / middle.numel()
-    by_level = used[code_book(quant_type).argsort()]  # from −1 to 1
+    by_level = used[code_book(quant_type).argsort()]  # from the least level to the largest
     print(f"{quant_type:5}", *(f"{share:5.1%}" for share in by_level.tolist()))
 
 # %% [markdown]
-# Not equally, though more evenly than those of int4: 1.7 to 10 % against 1.1 to 16 %. The quantiles were taken as if
+# Not equally, though more evenly than those of int4: 1.7 to 10 % against 1.1 to 16 % (and a level, −8 / 7, that is never
+# used: the quantiser takes 15 of int4's 16 codes). The quantiles were taken as if
 # the outermost level stood at 1.85 standard deviations. But a block is scaled by its largest weight, and among 64 that
 # one lies farther out. How far?
 
@@ -289,8 +291,7 @@ for name, rows in {"real": middle.view(-1, 64), "normal": random_blocks}.items()
 
 # %% [markdown]
 # 2.6 to 2.7 times. So the outer levels are used less than equal shares would have it, and the inner ones more: the
-# recipe does not know of absmax. (int4's first level, −8 / 7, is never used. fp4 has two zeros, and a level close beside
-# each of them.)
+# recipe does not know of absmax. (fp4 has two zeros, and a level close beside each of them.)
 
 # %% [markdown]
 # ### Exercise 9.2 · the nearest level
@@ -400,21 +401,23 @@ print("weights differ:", (back != their_back).sum().item(), "of", f"{back.numel(
 #
 # One line is not what you would write: `blocks * (1 / absmax)`, where division is meant. A reciprocal is rounded, and
 # the product once more, so it may differ from a quotient in its last bit. That matters where a value lies in the very
-# middle of two levels, and in 16 bits many do. In how many of the bytes? Try fp4, on the same weights in bf16:
+# middle of two levels, and in 16 bits many do. **Predict** in how many of the bytes, with fp4, on the same weights in bf16;
+# with the division, and with the product:
 
 # %%
 halved = worst.to(torch.bfloat16)
-blocks = halved.float().view(-1, 64)
-divided, rising = blocks / blocks.abs().amax(dim=1, keepdim=True), code_book("fp4").sort(stable=True)
-codes = torch.bucketize(divided, (rising.values[:-1] + rising.values[1:]) / 2)
-codes = rising.indices[codes].to(torch.uint8).flatten()
+blocks, rising = halved.float().view(-1, 64), code_book("fp4").sort(stable=True)
+absmax = blocks.abs().amax(dim=1, keepdim=True)
 theirs, _ = bnb.quantize_4bit(halved, blocksize=64, quant_type="fp4")
-apart = ((codes[0::2] << 4 | codes[1::2]) != theirs.flatten()).sum().item()
-f"divided in earnest, {apart:,} of {theirs.numel():,} bytes differ; {apart / theirs.numel():.3%}"
+for name, scaled in {"blocks / absmax": blocks / absmax, "blocks * (1 / absmax)": blocks * (1 / absmax)}.items():
+    codes = torch.bucketize(scaled, (rising.values[:-1] + rising.values[1:]) / 2)
+    codes = rising.indices[codes].to(torch.uint8).flatten()
+    apart = ((codes[0::2] << 4 | codes[1::2]) != theirs.flatten()).sum().item()
+    print(f"{name:22} {apart:,} of {theirs.numel():,} bytes differ")
 
 # %% [markdown]
-# Few, and near ties, which may as well go either way. (fp4 in bf16 has most of them; of nf4's codes none differs here.) But "equal bit for bit" is a claim that anyone can check,
-# and it holds only if the same rounding is done.
+# Few, and near ties, which may as well go either way. But "equal bit for bit" is a claim that anyone can check, and it holds
+# only if the same rounding is done.
 
 # %% [markdown]
 # ## Why nf4, and not int4?
@@ -445,7 +448,7 @@ for quant_type, each in errors.items():
 # nf4 is best of the 4-bit types. int8 is in another class, at twice the bits. And all are a little larger than on
 # normal numbers, whose tails are thinner. The worst is fp4, and not int4 as in the paper (its Table 2, below). Is that
 # the model's fault? The paper's fp4 is *E2M1*, whose least level above zero is 1/12, where bitsandbytes has 1/192. **Predict**
-# what that one level does.
+# what moving that level, ±1/12, to ±1/192 does.
 
 # %%
 from lorakit.quantization import nearest
@@ -469,8 +472,9 @@ for name, least in {"E2M1": 1 / 12, "bitsandbytes": 1 / 192}.items():
     print(f"{name:13} error {book_error(torch.cat([-above, torch.zeros(1), above])):.4f}")
 
 # %% [markdown]
-# With that level where the paper has it, fp4 is better than int4, in the paper's order. bitsandbytes' fp4 has zero, minus
-# zero and ±1/192 nearly on one spot, and its next level is 1/6: a wider gap around zero than int4's. One level of sixteen.
+# With that level where the paper has it, fp4 is better than int4: the paper's order (which is one of perplexities; this is one
+# of errors). bitsandbytes' fp4 has zero, minus
+# zero and ±1/192 nearly on one spot, and its next level is 1/6: a wider gap around zero than int4's. One level, and its mirror.
 #
 # Then the model. `QuantizedLinear` is a linear layer that keeps codes and scales only, and dequantises them whenever
 # it is used (more of it below). Put it in the place of every linear layer but `lm_head`, and judge reviews, as lesson 07
@@ -508,8 +512,9 @@ for quant_type in ("int8", "nf4", "fp4", "int4"):
     print(f"{quant_type}:", evaluate(model, tokenizer, reviews))
 
 # %% [markdown]
-# Two of these must be some ten points apart before it means anything, since each is good to eight or so either way. So
-# on a hundred reviews int4 and fp4 seem to lose something, and more one cannot say. (The loss goes its own way. It is
+# Each of these is good to eight points or so either way. Held side by side, two must be some ten apart before it means
+# anything; on the *same* sentences, as here, a paired comparison would see less, and there is one below. So on a hundred
+# reviews int4 and fp4 seem to lose something, and more one cannot say. (The loss goes its own way. It is
 # taken over the whole vocabulary, and asks first whether the model expects one of these two words at all, spelled like
 # this. That is what training mends first: lesson 07.)
 
@@ -540,7 +545,7 @@ print(*map(line, ["none", "int8", "nf4", "nf4, double", "int4", "fp4"]), sep="\n
 
 # %% [markdown]
 # 8 bits cost nothing that can be seen. 4 bits cost this small model 6 points with nf4, and 10 with int4 and fp4; on
-# plain text 0.28 to 0.35 nats a token. nf4 is best both times. On plain text its lead over int4 is 0.016 nats, though,
+# plain text 0.28 to 0.35 nats a token. nf4 is best both times. On plain text its lead over int4 is some 0.016 nats, though,
 # which is little, as you will see at once.
 #
 # Beside it the paper's Table 2 (Dettmers et al., 2023): mean perplexity, e to the power of the loss, of models from
@@ -554,19 +559,19 @@ print(*map(line, ["none", "int8", "nf4", "nf4, double", "int4", "fp4"]), sep="\n
 # | Float4 (E3M0) | 29.48 | | | |
 # | NFloat4 + double quantisation | 27.41 | | nf4 + double quantisation | 173.5 |
 #
-# nf4 comes first in both. But int4, the worst there, is *not* the worst here: fp4 is, on the weights, the reviews and
-# the news, and the level that you moved above is one reason. Compare ranks only: the paper has many models, most of them
+# nf4 comes first in both. But int4, the worst there, is *not* the worst here: fp4 is, on the weights and the news (on reviews
+# the two are level), and the level that you moved above is one reason. Compare ranks only: the paper has many models, most of them
 # larger, and other text, and here are single sentences with nothing before them.
 
 # %% [markdown]
 # ### How much of that is luck?
 #
-# Rounding moves each weight up or down by chance. Another throw of the dice is easy to have: quantise −W, and turn the
+# Rounding moves each weight up or down as good as by chance. Another throw of the dice is easy to have: quantise −W, and turn the
 # signs back. NF4 is not symmetric, so nearly every weight meets other levels; the format, the bits and the error stay.
 # **Predict** how far two such throws are apart, and whether smaller blocks always win.
 
 # %%
-print(*map(line, [name for name in record["runs"] if name.startswith("nf4") and "double" not in name]), sep="\n")
+print(*map(line, sorted(name for name in record["runs"] if name.startswith("nf4") and "double" not in name)), sep="\n")
 
 # %% [markdown]
 # In blocks of 64 the two throws are 2 points and 0.018 nats apart, in blocks of 256 6.5 points and 0.19 nats, with *the
@@ -575,10 +580,10 @@ print(*map(line, [name for name in record["runs"] if name.startswith("nf4") and 
 #
 # - **What stands:** 4 bits cost this model points, and nf4's error on the weights is the smallest.
 # - **What agrees with it, and proves little:** both throws of nf4 in blocks of 64 were ahead of the one of int4 and the
-#   one of fp4, on reviews and on news, by little more than the two are apart. (int4 and fp4 are symmetric, so a mirror
-#   gives them no second throw.)
+#   one of fp4: on reviews by 4 to 7 points, two to three times what the throws differ by; over int4 on news by 0.016 and 0.034
+#   nats, where the throws are 0.018 apart. (int4 and fp4 are symmetric, so a mirror gives them no second throw.)
 # - **What does not stand:** whatever hangs on 0.02 nats, and "smaller blocks always win". Blocks of 32 have the smallest
-#   error, and lie below blocks of 64 on reviews and above them on news; "blocks of 256 are better on plain text than
+#   error, and are worse than blocks of 64 on reviews and better on news; "blocks of 256 are better on plain text than
 #   blocks of 64" is what one would have read off the first throws alone.
 # - int8's loss is 0.005 *below* that of the model as it is, and its bracket leaves zero out. That bracket, too, knows
 #   of sentences alone: a change so small may fall to the good side.
@@ -591,7 +596,8 @@ print(*map(line, [name for name in record["runs"] if name.startswith("nf4") and 
 #
 # The scales cost 0.5 bits a weight, an eighth of the codes. They are numbers like others, so quantise *them*: each in 8
 # bits, and 256 of them share one float32 (Dettmers et al., 2023, section 3). Their levels are not evenly spaced either:
-# 256 levels that are dense around zero by powers of ten, bitsandbytes' *dynamic* code book. Scales are all positive, and
+# bitsandbytes' *dynamic* code book has 256: half of the positive ones between 0.1 and 1, half of the rest in the power of ten
+# below, and so on, which makes them dense around zero. Scales are all positive, and
 # would use one half of it, so their mean is taken off first.
 #
 # $$\frac{32}{64} - \left(\frac{8}{64} + \frac{32}{64 \cdot 256}\right) = 0.5 - 0.127 = 0.373 \text{ bits a weight}$$
@@ -658,7 +664,7 @@ print(f"mean kept, dynamic levels:      {error(in_8_bits(scales, dynamic_levels(
 print(f"mean taken off, evenly spaced:  {error(in_8_bits(scales - mean, evenly) + mean, scales):.4f}")
 
 # %% [markdown]
-# For the scales they do: with the mean off the error is less than half of what it is with it, and levels that are dense
+# For the scales they do: with the mean taken off the error is less than half of what it is with the mean kept, and levels that are dense
 # around zero do better than even ones. The weights would hardly notice either way: the errors add up as squares, and
 # 0.01 beside 0.094 is little.
 
@@ -717,7 +723,8 @@ total = sum(buffer.nbytes for buffer in quantized.buffers())
 f"{total:,} bytes for {middle.nbytes:,}; parameters: {list(quantized.parameters())}"
 
 # %% [markdown]
-# Each forward pass makes W from them, in the dtype of its input, multiplies, and throws W away. *Autograd*, the part of
+# (`absmax_codes` are the scales in 8 bits; `absmax` is the largest of each *group* of scales.) Each forward pass makes W from
+# these, in the dtype of its input, multiplies, and throws W away. *Autograd*, the part of
 # torch that computes gradients, keeps in a forward pass what it will need on the way back. **Predict:** what does it keep
 # here, since the backward pass needs W once more?
 

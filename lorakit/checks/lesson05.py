@@ -150,7 +150,7 @@ def check_census(answer: Answer, draw: Random) -> None:
 def _some_config(draw: Random, layers: int, tied: bool) -> LlamaConfig:
     """A small Llama whose heads together are narrower or wider than its vectors."""
     key_heads = draw.randint(2, 3)
-    heads = key_heads * draw.randint(2, 3)
+    heads = key_heads * draw.randint(3, 4)
     ratio = draw.randint(5, 9)
     return LlamaConfig(
         vocab_size=draw.randint(300, 500),
@@ -264,6 +264,8 @@ def _census_mistakes(role: str, config: LlamaConfig, exists: dict[str, int]) -> 
         "The head is counted the wrong way round: tied, it has no table of its own.": (
             [table - right] if role == "head" else []
         ),
+        "This counts a beta beside each gamma: RMSNorm has none.": [2 * right] if role == "norm" else [],
+        "This counts keys and values together: each has an entry of its own.": [2 * right] if key_or_value else [],
         "These are bytes: the number of weights is wanted.": [4 * right, 2 * right],
     }
 

@@ -147,7 +147,7 @@ def _loss_mistakes(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]
         "The mask is that of the labels before their shift: it keeps the wrong positions.": everywhere[
             labels[:, :-1] != IGNORED
         ].mean(),
-        "This is the sum: the mean is wanted, or a long completion would weigh more than a short one.": each.sum(),
+        "This is the sum: the mean is wanted, or the loss would grow with the number of labelled tokens.": each.sum(),
         "This divides by all positions that predict a token: those that are ignored are not to be counted.": each.sum()
         / wanted.numel(),
         "This divides by the number of all labels: the ignored ones are not to be counted.": each.sum()

@@ -68,11 +68,19 @@ def lora_b_gradients(model: PeftModel) -> dict[str, float]:
 
 
 def require_gradients(model: PeftModel) -> dict[str, float]:
-    """Return `lora_b_gradients(model)`, taken after a backward pass; raise LorakitError where one of them is 0.
+    """Return `lora_b_gradients(model)`, taken after a backward pass.
+
+    Raises:
+        LorakitError: one of them is 0, or nothing in the model is trained.
 
     Why: a layer whose forward pass has no backward stops the gradient without a word, and the run goes through its
     steps and learns nothing. bitsandbytes' 4-bit kernel for CPUs with AVX512-BF16 is one (see `lorakit.models`).
     """
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise LorakitError(
+            "every weight of this model is frozen, so there is nothing to train: peft loads an adapter frozen unless "
+            "PeftModel.from_pretrained is given is_trainable=True."
+        )
     norms = lora_b_gradients(model)
     for name, norm in norms.items():
         if norm == 0:

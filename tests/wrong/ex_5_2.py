@@ -336,3 +336,23 @@ def census(config):
     counts = {"embedding": table // 2, "q": L * D * queries, "k": L * D * keys}
     counts |= {"v": counts["k"], "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
     return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
+
+
+# %% gamma and beta -> counts a beta beside each gamma
+def census(config):
+    D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": L * D * keys}
+    counts |= {"v": L * D * keys, "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
+    return counts | {"norm": 2 * (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}
+
+
+# %% k and v in one -> counts keys and values together
+def census(config):
+    D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    head_dim, table = config.head_dim, config.vocab_size * D
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    counts = {"embedding": table, "q": L * D * queries, "k": 2 * L * D * keys}
+    counts |= {"v": L * D * keys, "o": counts["q"], "gate": L * D * F, "up": L * D * F, "down": L * D * F}
+    return counts | {"norm": (2 * L + 1) * D, "head": 0 if config.tie_word_embeddings else table}

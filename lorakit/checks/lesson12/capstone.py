@@ -1,12 +1,15 @@
 """12.3, the capstone: a fine-tune under a memory budget, with a quality bar and a prediction."""
 
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
+from io import StringIO
 from random import Random
 
 import torch
 
 from lorakit.checks.frame import Answer, CheckFailed, Trial, as_number, check, describe, judge
 from lorakit.data import split_reviews
+from lorakit.errors import LorakitError
 from lorakit.finetune import Evaluation, TrainConfig, evaluate, finetune
 from lorakit.housekeeping import release_memory
 from lorakit.memory import TrainingPlan, estimate_memory, preset, trace_memory
@@ -56,7 +59,8 @@ def step_mib(plan: TrainingPlan) -> float:
 def accuracy_after(config: TrainConfig) -> Evaluation:
     """Train for real, on this machine, and judge on the held-out sentences; the same config is not trained twice."""
     train, held_out = split_reviews()
-    with torch.random.fork_rng():  # the learner's random numbers are left alone
+    # What training prints is not the learner's, and the learner's random numbers are left alone.
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), torch.random.fork_rng():
         history = finetune(config, train=train, held_out=held_out[:8])  # it judges before, too: a few will do there
         result = evaluate(history.model, history.tokenizer, held_out[:HELD_OUT], micro_batch_size=8)
     del history
@@ -86,12 +90,17 @@ def check_capstone(answer: Answer, draw: Random) -> None:
     if config.quant_type == "int8":
         raise CheckFailed("The memory of an int8 base is not counted in this course: take 'nf4' or 'fp4'.")
     plan = step_plan(config)
-    taken = step_mib(plan)
+    try:
+        taken = step_mib(plan)
+    except LorakitError as error:
+        raise CheckFailed(f"This config makes no step: {error}") from None
     if taken > budget:
         raise CheckFailed(
             f"Over the budget: a step of this takes {taken:,.0f} MiB, and {budget} are allowed. So nothing was trained."
         )
-    judge([_prediction(config, plan, predicted, taken)], "a prediction of the MiB that a step takes")
+    off = f"{abs(predicted / taken - 1):.0%} too {'high' if predicted > taken else 'low'}"
+    wanted = f"a prediction within {TOLERANCE:.0%} of what a step takes (this is {off})"
+    judge([_prediction(config, plan, predicted, taken)], wanted)
     reached = accuracy_after(config)
     if reached.accuracy < ACCURACY or reached.loss > LOSS:
         raise CheckFailed(
@@ -133,8 +142,7 @@ def _prediction(config: TrainConfig, plan: TrainingPlan, predicted: float, taken
         ),
     }
     near = {sentence: predicted if _near(predicted, value) else value for sentence, value in mistakes.items()}
-    given = f"a step that takes {'more' if taken > predicted else 'less'}"
-    return Trial(given, taken if _near(predicted, taken, TOLERANCE) else predicted, taken, near)
+    return Trial("this config", taken if _near(predicted, taken, TOLERANCE) else predicted, taken, near)
 
 
 def _near(one: float, other: float, tolerance: float = 0.02) -> bool:
