@@ -20,7 +20,8 @@ from lorakit.errors import LorakitError
 from lorakit.finetune.adapters import add_adapters, require_gradients
 from lorakit.finetune.config import TrainConfig
 from lorakit.finetune.evaluation import Evaluation, completion_loss, evaluate
-from lorakit.finetune.machine import Progress, interrupt_after_step, measured_peak, progress_bar, write_whole
+from lorakit.finetune.machine import Progress, interrupt_after_step, measured_peak, progress_bar
+from lorakit.housekeeping import write_whole
 from lorakit.models import compute_dtype, load_model
 
 QUICK_EVALUATION = 400

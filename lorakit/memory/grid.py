@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from lorakit.errors import LorakitError
-from lorakit.finetune.machine import write_whole
+from lorakit.housekeeping import write_whole
 from lorakit.measurements import FOLDER
 from lorakit.memory.measure import measure_memory
 from lorakit.memory.plan import TrainingPlan
