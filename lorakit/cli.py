@@ -375,14 +375,14 @@ def _say(report: "Report") -> None:
 
 def _refuse_used(output: Path, resume: bool) -> None:
     """Before anything is loaded, and in the words of the command line."""
-    from lorakit.finetune.loop import CHECKPOINT
+    from lorakit.finetune.loop import held_by
 
-    if (output / CHECKPOINT).exists():
-        if not resume:
-            raise LorakitError(
-                f"'{output}' holds an unfinished run: go on with `--resume`, or name another folder with `--output`."
-            )
-    elif (output / "adapter_config.json").exists():
+    held = held_by(output)
+    if held == "unfinished run" and not resume:
+        raise LorakitError(
+            f"'{output}' holds an unfinished run: go on with `--resume`, or name another folder with `--output`."
+        )
+    if held == "finished adapter":
         raise LorakitError(
             f"'{output}' holds a finished adapter, which is never overwritten: name another folder with `--output`."
         )

@@ -659,6 +659,7 @@ def test_too_few_rows_of_ones_own(runs, tmp_path):
     [
         ("adapter_config.json", [], "holds a finished adapter, which is never overwritten: name another folder"),
         ("adapter_config.json", ["--resume"], "holds a finished adapter"),
+        ("adapter_model.safetensors", [], "holds a finished adapter"),
         (
             "checkpoint.pt",
             [],
