@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 import lorakit.finetune
 from lorakit import cache, cli, course, data, doctor, models
 from lorakit.finetune import Evaluation, History, TrainConfig
-from lorakit.memory import PRESETS, Moment, TrainingPlan, estimate_memory, preset
+from lorakit.memory import PRESETS, Moment, TrainingPlan, estimate_memory, preset, report
 from lorakit.memory.cards import CARDS, estimate_on, find_card, needed_bytes, room_bytes, smallest_changes
 
 ROOT = Path(cli.__file__).parents[1]
@@ -804,7 +804,7 @@ def test_the_advice_is_for_the_first_card_that_is_too_small_or_for_the_one_that_
         assert lines[0].startswith(f"To fit the {card}, {how}. Cheapest first")
         assert proposals_in(lines) == {
             " ".join(each.options): (round(each.needed_bytes / GIB, 2), list(each.prices))
-            for each in expected[: cli.SHOWN]
+            for each in expected[: report.SHOWN]
         }
 
 
@@ -812,11 +812,11 @@ def test_what_is_too_much_to_show_is_counted():
     config, plan = preset("gemma-2-2b"), TrainingPlan(method="full", seq_len=1024)
     for card, counted in {"RTX 3060": False, "RTX 4090": True, "L4": True}.items():
         number = len(smallest_changes(config, plan, find_card(card)))
-        assert (number > cli.SHOWN) == counted
+        assert (number > report.SHOWN) == counted
         lines = memory("gemma-2-2b", "--method", "full", "--seq-len", 1024, "--card", card).splitlines()
-        assert sum(" GiB  --" in line for line in lines) == min(number, cli.SHOWN)
+        assert sum(" GiB  --" in line for line in lines) == min(number, report.SHOWN)
         dearer = [line for line in lines if "dearer" in line]
-        assert dearer == [f"  and {number - cli.SHOWN} more, dearer"] * counted
+        assert dearer == [f"  and {number - report.SHOWN} more, dearer"] * counted
 
 
 def test_a_card_that_is_large_enough_gets_no_advice():
@@ -876,7 +876,7 @@ def test_every_option_of_the_memory_command_arrives(monkeypatch):
     options = [part for name, value in given.items() for part in ("--" + name.replace("_", "-"), value)]
     options += ["--target-modules", "k_proj, o_proj", "--no-double-quant", "--gradient-checkpointing", "--keep-outputs"]
     plans = []
-    monkeypatch.setattr(cli, "_described", lambda plan: plans.append(plan) or "")
+    monkeypatch.setattr(report, "_described", lambda plan: plans.append(plan) or "")
     memory("SmolLM2-135M", *options)
     switches = {"double_quant": False, "gradient_checkpointing": True, "keep_outputs": True}
     expected = TrainingPlan(**given, **switches, target_modules=("k_proj", "o_proj"))
