@@ -10,8 +10,9 @@ from transformers import PretrainedConfig, PreTrainedModel
 from lorakit.errors import LorakitError
 from lorakit.memory import PRESETS, Moment, TrainingPlan, estimate_memory, preset, resolve_attention
 from lorakit.memory.cards import CARDS, Card, estimate_on, needed_bytes
-from lorakit.memory.closed_form import shape_of, trained_tensors
+from lorakit.memory.closed_form import trained_tensors
 from lorakit.memory.plan import AMPERE, ATTENTIONS, METHODS, OPTIMIZERS, QUANT_TYPES, Capability, library_bytes
+from lorakit.memory.shape import shape_of
 from lorakit.models import model_name
 from widgets import words
 from widgets.adapter_size import ALPHAS, BLOCK, RANKS
