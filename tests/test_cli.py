@@ -22,7 +22,8 @@ import lorakit.finetune
 from lorakit import cache, cli, course, data, doctor, models
 from lorakit.finetune import Evaluation, History, TrainConfig
 from lorakit.memory import PRESETS, Moment, TrainingPlan, estimate_memory, preset, report
-from lorakit.memory.cards import CARDS, estimate_on, find_card, needed_bytes, room_bytes, smallest_changes
+from lorakit.memory.advice import smallest_changes
+from lorakit.memory.cards import CARDS, estimate_on, find_card, needed_bytes, room_bytes
 
 ROOT = Path(cli.__file__).parents[1]
 GIB = 2**30

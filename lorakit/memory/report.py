@@ -4,7 +4,8 @@ import textwrap
 
 from transformers import PretrainedConfig
 
-from lorakit.memory.cards import USABLE_PERCENT, Card, Verdict, estimate_on, judge_cards, needed_bytes, room_bytes
+from lorakit.memory.advice import Verdict, judge_cards
+from lorakit.memory.cards import USABLE_PERCENT, Card, estimate_on, needed_bytes, room_bytes
 from lorakit.memory.closed_form import MemoryEstimate, estimate_memory
 from lorakit.memory.plan import AMPERE, TrainingPlan, resolve_attention
 
