@@ -13,7 +13,8 @@ from lorakit.memory.cards import CARDS, estimate_on, find_card, fits, needed_byt
 from lorakit.memory.plan import ATTENTIONS, METHODS, OPTIMIZERS, QUANT_TYPES
 from widgets import show_memory
 from widgets.adapter_size import ALPHAS, BLOCK, RANKS
-from widgets.memory import BATCHES, BY_SIZE, LENGTHS, LETTERS, MOMENTS, PARTS, kind_of, short
+from widgets.memory import BATCHES, LENGTHS, kind_of
+from widgets.memory_picture import BY_SIZE, LETTERS, MOMENTS, PARTS, short
 
 SMALL = {"vocab_size": 1000, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2}
 
