@@ -18,8 +18,8 @@ from lorakit.quantization.codebooks import BITS
 from lorakit.quantization.size import block_bytes
 from widgets import words
 from widgets.explorer import Control, Description, Explorer, printable, script
+from widgets.model_text import title_of
 from widgets.quantization_picture import level_in_words, quantization_svg
-from widgets.tokens import title_of
 
 QUANT_TYPES = ("int8", "int4", "fp4", "nf4")
 SAMPLE = 1_000_000
