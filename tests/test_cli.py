@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import lorakit.finetune
@@ -47,15 +49,38 @@ def python(*arguments, **environment):
 # ------------------------------------------------------------------------------------------------- the command
 
 
-def test_help_loads_nothing_heavy():
-    run = python("-X", "importtime", "-m", "lorakit", "--help")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], ("lab", "reset", "doctor", "models", "finetune", "memory", "grade")),
+        (["finetune"], ("--seed", "--resume")),
+        (["memory"], ("--optimizer", "--measure")),
+        (["grade"], ("--json", "--class")),
+    ],
+)
+def test_help_loads_nothing_heavy(arguments, told):
+    run = python("-X", "importtime", "-m", "lorakit", *arguments, "--help")
     assert run.returncode == 0
-    for command in ("lab", "reset", "doctor", "models", "finetune", "memory"):
-        assert f"\n  {command} " in run.stdout
+    for name in told:
+        assert f"\n  {name} " in run.stdout
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
     assert {"typer", "lorakit.cli"} <= loaded  # the list is what we take it for
     heavy = "torch transformers peft numpy bitsandbytes psutil tqdm jupyterlab lorakit.cache lorakit.doctor"
     assert loaded.isdisjoint(heavy.split())
+
+
+@pytest.mark.parametrize(("command", "settings"), [("finetune", TrainConfig), ("memory", TrainingPlan)])
+def test_the_help_tells_the_defaults_of_the_settings(command, settings):
+    options = {option.name: option for option in get_command(cli.app).commands[command].params}
+    usual = vars(settings()) | {"quant_type": settings("qlora").quant_type}
+    settable = usual.keys() & options.keys()
+    assert len(settable) > 12
+    for name in settable:
+        default = usual[name]
+        text = ",".join(default) if isinstance(default, tuple) else "double-quant" if default is True else default
+        told = [] if default is False else [f"[default: {text}]"]
+        assert re.findall(r"\[default: .*?\]", options[name].help) == told
+        assert options[name].default is None  # so that the settings decide
 
 
 def test_what_a_learner_can_mend_is_one_line_without_a_traceback():
@@ -595,14 +620,6 @@ def test_qlora_has_its_own_folder_and_its_quant_type(runs):
     assert runs.loaded == (None, {"quant_type": "nf4", "double_quant": True})
 
 
-def test_the_help_shows_trainconfigs_defaults(monkeypatch):
-    monkeypatch.setattr(TrainConfig, "steps", 61)
-    text = " ".join(invoke("finetune", "--help").stdout.split())
-    for option, default in {"--steps": "61", "--r": "8", "--target-modules": "q_proj,v_proj"}.items():
-        assert f"[default: {default}]" in text.split(f" {option} ")[1].split(" --")[0].replace("\\[", "[")
-    monkeypatch.undo()
-
-
 def test_the_report(runs):
     lines = invoke("finetune").stdout.splitlines()
     assert lines == [
@@ -885,17 +902,6 @@ def test_every_option_of_the_memory_command_arrives(monkeypatch):
     assert all(getattr(expected, field.name) != getattr(TrainingPlan(), field.name) for field in fields(TrainingPlan))
     memory("SmolLM2-135M")
     assert plans[1] == TrainingPlan()
-
-
-def test_the_help_shows_trainingplans_defaults(monkeypatch):
-    monkeypatch.setattr(TrainingPlan, "seq_len", 513)
-    text = " ".join(invoke("memory", "--help").stdout.split())
-    monkeypatch.undo()
-    plan = TrainingPlan()
-    shown = {"--seq-len": 513, "--micro-batch-size": 4, "--optimizer": "adamw", "--r": plan.r}
-    shown |= {"--target-modules": ",".join(plan.target_modules), "--quant-type": TrainingPlan("qlora").quant_type}
-    for option, default in shown.items():
-        assert f"[default: {default}]" in text.split(f" {option} ")[1].split(" --")[0].replace("\\[", "[")
 
 
 def test_a_model_in_a_folder_and_the_one_that_is_set(monkeypatch, tiny_folder):
