@@ -43,6 +43,8 @@ class MemoryTrace:
 
 def trace_memory(config: PretrainedConfig, plan: TrainingPlan, capability: Capability = AMPERE) -> MemoryTrace:
     """The bytes of a training step by running it on torch's "meta" device: no weight and no activation is made."""
+    import peft  # noqa: F401  before the counting begins: as it loads, bitsandbytes makes tensors of its own
+
     kernel = resolve_attention(config, plan, capability)
     allocator = CachingAllocator()
     counter = LiveBytes(allocator, workspaces(kernel, plan))
