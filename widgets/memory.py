@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PretrainedConfig, PreTrainedModel
 
 from lorakit.errors import LorakitError
+from lorakit.lora import LINEAR_LAYERS
 from lorakit.memory import PRESETS, TrainingPlan, estimate_memory, preset, resolve_attention
 from lorakit.memory.cards import CARDS, Card, estimate_on, needed_bytes
 from lorakit.memory.closed_form import trained_tensors
@@ -14,8 +15,8 @@ from lorakit.memory.plan import AMPERE, ATTENTIONS, METHODS, OPTIMIZERS, QUANT_T
 from lorakit.memory.shape import shape_of
 from lorakit.models import model_name
 from widgets import words
-from widgets.adapter_size import ALPHAS, BLOCK, RANKS
-from widgets.explorer import Control, Description, Explorer, script
+from widgets.adapter_size import ALPHAS, RANKS
+from widgets.explorer import Control, Description, Explorer, scale_with, script
 from widgets.memory_picture import BY_SIZE, GIB, MOMENTS, PARTS, lengths_and_labels, memory_svg, short
 
 BATCHES = (1, 2, 4, 8, 16)
@@ -70,15 +71,19 @@ class Memory(Explorer):
             Control("method", "method", "one", METHODS),
             Control("quant_type", "quant type", "one", QUANT_TYPES),
             Control("double_quant", "double quantisation", "one", **off_on),
-            Control("target_modules", "target modules", "many", BLOCK),
+            Control("target_modules", "target modules", "many", LINEAR_LAYERS),
             Control("optimizer", "optimizer", "one", OPTIMIZERS),
             Control("gradient_checkpointing", "gradient checkpointing", "one", **off_on),
             Control("attention", "attention", "one", ATTENTIONS),
-            Control("r", "rank r", "slider", _with(RANKS, value["r"])),
-            Control("lora_alpha", "alpha", "slider", _with(ALPHAS, value["lora_alpha"])),
-            Control("micro_batch_size", "micro-batch", "slider", _with(BATCHES, value["micro_batch_size"])),
-            Control("seq_len", "sequence length", "slider", _with(LENGTHS, value["seq_len"])),
         ]
+        sliders = {
+            "r": ("rank r", RANKS),
+            "lora_alpha": ("alpha", ALPHAS),
+            "micro_batch_size": ("micro-batch", BATCHES),
+            "seq_len": ("sequence length", LENGTHS),
+        }
+        for name, (label, scale) in sliders.items():
+            controls.append(Control(name, label, "slider", scale_with(scale, value[name], name)))
         self._scales = {control.name: control.options for control in controls if control.kind == "slider"}
         super().__init__("The memory of a training step", controls, value)
 
@@ -172,13 +177,6 @@ def show_memory(model: str | PretrainedConfig | PreTrainedModel | None = None, *
         name = model_name(config) or type(config).__name__.removesuffix("Config")
         configs = {name: config} | {each: other for each, other in configs.items() if each != name}
     return Memory(configs, {"model": name} | START | settings)
-
-
-def _with(scale: Sequence[int], start: int) -> Sequence[int]:
-    """The scale, and the value to start from."""
-    if type(start) is not int or start < 1:
-        raise LorakitError(f"{start!r} cannot be set: rank, alpha, batch and length are whole numbers of at least 1.")
-    return sorted({*scale, start})
 
 
 # --- The numbers: of one model and method, for every setting of the sliders ---

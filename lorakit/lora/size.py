@@ -13,6 +13,8 @@ from lorakit.models import empty_model, linear_shapes
 
 Shapes = Mapping[str, tuple[int, int]]
 """(in_features, out_features) of layers, by their full names."""
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Of a Llama-type block, by their last names."""
 
 
 def count_lora_parameters(model: PreTrainedModel | PretrainedConfig, r: int, target_modules: Collection[str]) -> int:

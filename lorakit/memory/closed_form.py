@@ -12,14 +12,12 @@ from transformers import PretrainedConfig
 from lorakit.measurements import overheads
 from lorakit.memory.allocator import block_bytes
 from lorakit.memory.block import Block, record_head
-from lorakit.memory.plan import AMPERE, DTYPES, Capability, TrainingPlan, library_bytes, resolve_attention
+from lorakit.memory.plan import AMPERE, DTYPES, PAGED_FROM, Capability, TrainingPlan, library_bytes, resolve_attention
 from lorakit.memory.shape import Shape, check_plan, shape_of
 from lorakit.memory.tape import Tape, Tensor
 from lorakit.models import BLOCK_SIZE
 from lorakit.quantization import SCALES_PER_BLOCK
 
-PAGED_FROM = 100_000
-"""Weights from which on bitsandbytes pages a tensor's states (its Optimizer8bit.get_state_buffer)."""
 EIGHT_BIT_FROM = 4096
 """Weights from which on bitsandbytes keeps a tensor's states in 8 bits (min_8bit_size of its optimizers)."""
 

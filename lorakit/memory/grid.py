@@ -13,12 +13,12 @@ import torch
 
 from lorakit.errors import LorakitError
 from lorakit.housekeeping import write_whole
+from lorakit.lora import LINEAR_LAYERS
 from lorakit.measurements import FOLDER
 from lorakit.memory.measure import measure_memory
 from lorakit.memory.plan import TrainingPlan
 from lorakit.memory.presets import preset
 
-ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MODELS = (
     "SmolLM2-135M",
     "Qwen2.5-0.5B",
@@ -47,7 +47,7 @@ ONE_AT_A_TIME = (
     {"optimizer": "paged_adamw_8bit"},
     {"optimizer": "sgd"},
     {"optimizer": "none"},
-    {"r": 64, "target_modules": ALL_LINEAR},
+    {"r": 64, "target_modules": LINEAR_LAYERS},
     {"r": 256},
     {"adapter_dtype": "bf16"},
     {"dtype": "fp32"},

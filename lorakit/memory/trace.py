@@ -15,11 +15,9 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lorakit.memory.allocator import CachingAllocator
-from lorakit.memory.plan import AMPERE, Capability, TrainingPlan, library_bytes, resolve_attention
+from lorakit.memory.plan import AMPERE, PAGED_FROM, Capability, TrainingPlan, library_bytes, resolve_attention
 from lorakit.memory.step import STEPS, batch_of, build_model, build_optimizer, training_step
 
-PAGED_FROM = 100_000
-"""Weights from which on bitsandbytes pages a tensor's states (its Optimizer8bit.get_state_buffer)."""
 aten = torch.ops.aten
 
 
