@@ -1,6 +1,6 @@
 """How large LoRA's adapters are, from the shapes of a model alone: weights to train, and bytes on disk.
 
-Lesson 07 counts them by hand first.
+Lesson 07 has you count them by hand.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -157,7 +157,7 @@ def workspaces(kernel: str, plan: TrainingPlan) -> dict[Callable, Callable[..., 
         aten._softmax_backward_data.default: lambda grad, output, *rest: _size(output) // share,
     }
     if plan.method == "qlora":
-        import bitsandbytes  # noqa: F401  not at the top: a machine where it fails to import can still do LoRA
+        import bitsandbytes  # noqa: F401  not at the top: a machine without it can still do LoRA
 
         found[torch.ops.bitsandbytes.gemm_4bit.default] = _dequantised
     return found
