@@ -1,6 +1,6 @@
 """Run a solved notebook, draw its figures, clean its outputs, and keep the data set's sentences out of them.
 
-Used by `build.py`.
+Used by `build.py`, and by the tests and the bench that run a lesson.
 """
 
 import base64

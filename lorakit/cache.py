@@ -84,9 +84,8 @@ def ensure(source: Source, build: Callable[[Path, Path], None]) -> Path:
 def _build(source: Source, build: Callable[[Path, Path], None]) -> None:
     target = folder(source)
     workshop = target.with_name(target.name + ".partial")
-    shutil.rmtree(
-        workshop, ignore_errors=True
-    )  # left by a process that was killed: we hold the lock, so it is nobody's
+    # Left by a process that was killed: we hold the lock, so it is nobody's.
+    shutil.rmtree(workshop, ignore_errors=True)
     try:
         workshop.mkdir()
         _require_space(source)

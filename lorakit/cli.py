@@ -1,39 +1,33 @@
 """The `lorakit` command.
 
-Nothing heavy is imported up here, so that `lorakit --help` answers at once: each command imports what it needs.
+Nothing heavy is imported up here, so that help answers at once: each command imports what it needs. For the same reason
+the defaults of `TrainConfig` and `TrainingPlan` stand in the help as text; a test holds them to the two.
 """
 
 import contextlib
-import importlib
 import importlib.util
 import random
 import signal
 import subprocess
 import sys
-import textwrap
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from lorakit.errors import LorakitError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from lorakit.finetune import Evaluation, History
     from lorakit.grading.report import Report
-    from lorakit.memory import MemoryEstimate, TrainingPlan
-    from lorakit.memory.cards import Verdict
 
 FIRST_LESSON = "00_start_here.ipynb"
 GIB = 2**30
 DEFAULT_PARAMETERS = 134_515_008
-WIDTH = 100
-SHOWN = 5
 
 
 class _Commands(TyperGroup):
@@ -46,21 +40,6 @@ class _Commands(TyperGroup):
             raise typer.Exit(1) from None
         except KeyboardInterrupt:  # left to itself, an older typer says "Aborted." and ends with 1
             raise typer.Exit(130) from None
-
-
-def _showing_defaults_of(module: str, settings: str) -> type[TyperCommand]:
-    """A command whose help shows the defaults of a settings class; imported only then, since that imports torch."""
-
-    class Command(TyperCommand):
-        def format_help(self, ctx: typer.Context, formatter: object) -> None:
-            known = getattr(importlib.import_module(module), settings)
-            for option in self.params:
-                if hasattr(known, option.name):
-                    default = getattr(known, option.name)
-                    option.default = ",".join(default) if isinstance(default, tuple) else default
-            super().format_help(ctx, formatter)
-
-    return Command
 
 
 def _given(ctx: typer.Context, settings: type) -> dict:
@@ -184,23 +163,32 @@ def models(
     typer.echo(f"To choose one, set LORAKIT_MODEL to a name or to a folder: LORAKIT_MODEL={KNOWN_MODELS[0].name}")
 
 
-@app.command(cls=_showing_defaults_of("lorakit.finetune", "TrainConfig"))
+@app.command()
 def finetune(
     ctx: typer.Context,
-    method: Annotated[str | None, Option(metavar="lora|qlora", help="QLoRA holds the base in 4 bits.")] = None,
-    r: Annotated[int | None, Option("--r", help="Rank of the adapters.")] = None,
-    lora_alpha: Annotated[float | None, Option(help="The adapters are scaled by lora_alpha / r.")] = None,
-    lora_dropout: Annotated[float | None, Option(help="Dropout before lora_A, in training.")] = None,
-    target_modules: Annotated[str | None, Option(help="Linear layers that get an adapter, by name.")] = None,
-    quant_type: Annotated[str | None, Option(metavar="nf4|fp4|int8", help="How QLoRA holds the base.")] = None,
-    double_quant: Annotated[
-        bool | None, Option("--double-quant/--no-double-quant", help="Quantise the scales too.")
+    method: Annotated[
+        str | None, Option(metavar="lora|qlora", help="QLoRA holds the base in 4 bits.  [default: lora]")
     ] = None,
-    steps: Annotated[int | None, Option(help="Optimiser steps.")] = None,
-    micro_batch_size: Annotated[int | None, Option(help="Rows at once: memory.")] = None,
-    gradient_accumulation_steps: Annotated[int | None, Option(help="Micro batches a step.")] = None,
-    learning_rate: Annotated[float | None, Option(help="Its highest value.")] = None,
-    seed: Annotated[int | None, Option(help="Of the adapters, the rows' order and dropout.")] = None,
+    r: Annotated[int | None, Option("--r", help="Rank of the adapters.  [default: 8]")] = None,
+    lora_alpha: Annotated[
+        float | None, Option(help="The adapters are scaled by lora_alpha / r.  [default: 16]")
+    ] = None,
+    lora_dropout: Annotated[float | None, Option(help="Dropout before lora_A, in training.  [default: 0.0]")] = None,
+    target_modules: Annotated[
+        str | None, Option(help="Linear layers that get an adapter, by name.  [default: q_proj,v_proj]")
+    ] = None,
+    quant_type: Annotated[
+        str | None, Option(metavar="nf4|fp4|int8", help="How QLoRA holds the base.  [default: nf4]")
+    ] = None,
+    double_quant: Annotated[
+        bool | None,
+        Option("--double-quant/--no-double-quant", help="Quantise the scales too.  [default: double-quant]"),
+    ] = None,
+    steps: Annotated[int | None, Option(help="Optimiser steps.  [default: 40]")] = None,
+    micro_batch_size: Annotated[int | None, Option(help="Rows at once: memory.  [default: 4]")] = None,
+    gradient_accumulation_steps: Annotated[int | None, Option(help="Micro batches a step.  [default: 2]")] = None,
+    learning_rate: Annotated[float | None, Option(help="Its highest value.  [default: 0.002]")] = None,
+    seed: Annotated[int | None, Option(help="Of the adapters, the rows' order and dropout.  [default: 0]")] = None,
     gradient_checkpointing: Annotated[
         bool | None, Option("--gradient-checkpointing", help="Compute activations twice, hold fewer.")
     ] = None,
@@ -213,6 +201,7 @@ def finetune(
 ) -> None:
     """Fine-tune, as in lessons 07 and 10."""
     from lorakit import finetune as finetuning
+    from lorakit.finetune.report import finetune_report
     from lorakit.models import load_model
 
     config = finetuning.TrainConfig(**_given(ctx, finetuning.TrainConfig))
@@ -231,7 +220,7 @@ def finetune(
         checkpoint_every=checkpoint_every,
         resume=resume,
     )
-    typer.echo(_report(history, output))
+    typer.echo(finetune_report(history, output))
     if history.stopped:
         typer.echo(
             f"stopped after step {len(history.losses)} of {config.steps}: the same command with `--resume` goes on."
@@ -239,7 +228,7 @@ def finetune(
         raise typer.Exit(130)
 
 
-@app.command(cls=_showing_defaults_of("lorakit.memory", "TrainingPlan"))
+@app.command()
 def memory(
     ctx: typer.Context,
     model: Annotated[
@@ -248,24 +237,31 @@ def memory(
             help="Llama-2-7B or another known shape, hub id or folder.  [default: LORAKIT_MODEL, or the course's]"
         ),
     ] = None,
-    method: Annotated[str | None, Option(metavar="full|lora|qlora", help="What learns, beside what base.")] = None,
-    dtype: Annotated[str | None, Option(metavar="fp32|bf16|fp16", help="Of the weights.")] = None,
+    method: Annotated[
+        str | None, Option(metavar="full|lora|qlora", help="What learns, beside what base.  [default: lora]")
+    ] = None,
+    dtype: Annotated[str | None, Option(metavar="fp32|bf16|fp16", help="Of the weights.  [default: bf16]")] = None,
     quant_type: Annotated[str | None, Option(metavar="nf4|fp4", help="Of a qlora base.  [default: nf4]")] = None,
     double_quant: Annotated[
-        bool | None, Option("--double-quant/--no-double-quant", help="Quantise the scales too.")
+        bool | None,
+        Option("--double-quant/--no-double-quant", help="Quantise the scales too.  [default: double-quant]"),
     ] = None,
     r: Annotated[int | None, Option("--r", help="Rank of the adapters.  [default: 8]")] = None,
     target_modules: Annotated[
         str | None, Option(help="Linear layers that get an adapter, by name.  [default: q_proj,v_proj]")
     ] = None,
-    adapter_dtype: Annotated[str | None, Option(metavar="fp32|bf16|fp16", help="Of the adapters.")] = None,
-    micro_batch_size: Annotated[int | None, Option(help="Rows at once.")] = None,
-    seq_len: Annotated[int | None, Option(help="Tokens of each row.")] = None,
-    optimizer: Annotated[str | None, Option(help="adamw, adamw_8bit, paged_adamw_8bit, sgd or none.")] = None,
+    adapter_dtype: Annotated[
+        str | None, Option(metavar="fp32|bf16|fp16", help="Of the adapters.  [default: fp32]")
+    ] = None,
+    micro_batch_size: Annotated[int | None, Option(help="Rows at once.  [default: 4]")] = None,
+    seq_len: Annotated[int | None, Option(help="Tokens of each row.  [default: 512]")] = None,
+    optimizer: Annotated[
+        str | None, Option(help="adamw, adamw_8bit, paged_adamw_8bit, sgd or none.  [default: adamw]")
+    ] = None,
     gradient_checkpointing: Annotated[
         bool | None, Option("--gradient-checkpointing", help="Compute activations twice, hold fewer.")
     ] = None,
-    attention: Annotated[str | None, Option(help="sdpa, eager, math, efficient or flash.")] = None,
+    attention: Annotated[str | None, Option(help="sdpa, eager, math, efficient or flash.  [default: sdpa]")] = None,
     keep_outputs: Annotated[bool | None, Option("--keep-outputs", help="Hold the logits to the end.")] = None,
     card: Annotated[str | None, Option(help="The card to fit.  [default: the first that is too small]")] = None,
     measure: Annotated[
@@ -289,21 +285,12 @@ def memory(
 
         measure_grid(output, typer.echo)
         return
-    from lorakit.memory import TrainingPlan, estimate_memory, resolve_attention
-    from lorakit.memory.cards import estimate_on, find_card, judge_cards
-    from lorakit.memory.plan import AMPERE
+    from lorakit.memory import TrainingPlan, find_card
+    from lorakit.memory.report import memory_report
 
     plan = TrainingPlan(**_given(ctx, TrainingPlan))
     asked = find_card(card) if card else None
-    name, config = _shape(model)
-    estimate = estimate_on(config, plan, asked) if asked else estimate_memory(config, plan)
-    kernel = resolve_attention(config, plan, asked.capability if asked else AMPERE)
-    typer.echo(_wrapped(f"{name}: ", _described(plan)))
-    typer.echo(f"\n{_components(estimate, kernel)}\n\n{_other_moments(estimate)}")
-    verdicts = judge_cards(config, plan)
-    typer.echo(f"\n{_card_table(verdicts, plan)}")
-    if verdict := next((each for each in verdicts if each.too_small and asked in (None, each.card)), None):
-        typer.echo(f"\n{_advice(verdict)}")
+    typer.echo(memory_report(*_shape(model), plan, asked))
 
 
 GRADE_WARNING = """Grading runs the code of the notebooks it is given. Each runs in a scratch folder, with a time limit,
@@ -375,14 +362,14 @@ def _say(report: "Report") -> None:
 
 def _refuse_used(output: Path, resume: bool) -> None:
     """Before anything is loaded, and in the words of the command line."""
-    from lorakit.finetune.loop import CHECKPOINT
+    from lorakit.finetune.loop import held_by
 
-    if (output / CHECKPOINT).exists():
-        if not resume:
-            raise LorakitError(
-                f"'{output}' holds an unfinished run: go on with `--resume`, or name another folder with `--output`."
-            )
-    elif (output / "adapter_config.json").exists():
+    held = held_by(output)
+    if held == "unfinished run" and not resume:
+        raise LorakitError(
+            f"'{output}' holds an unfinished run: go on with `--resume`, or name another folder with `--output`."
+        )
+    if held == "finished adapter":
         raise LorakitError(
             f"'{output}' holds a finished adapter, which is never overwritten: name another folder with `--output`."
         )
@@ -401,31 +388,6 @@ def _rows(path: Path | None, eval_rows: int) -> tuple[list[dict], list[dict]]:
     random.Random(0).shuffle(rows)
     held_out = min(eval_rows, len(rows) // 5)
     return rows[held_out:], rows[:held_out]
-
-
-def _report(history: "History", output: Path) -> str:
-    """What a fine-tune did, a line a fact."""
-    config, before, after = history.config, history.before, history.after
-    method = f"{config.method} ({config.quant_type})" if config.quant_type else config.method
-    modules = ", ".join(config.target_modules)
-    facts = {"method": f"{method}, r = {config.r}, lora_alpha = {config.lora_alpha:g}, on {modules}"}
-    if before.accuracy is not None:
-        facts |= {"accuracy before": _accuracy(before), "accuracy after": _accuracy(after)}
-    facts |= {
-        "held-out loss": f"{before.loss:.3f} before, {after.loss:.3f} after, nats a token",
-        "training loss": f"{history.losses[0]:.3f} first, {history.losses[-1]:.3f} last, nats a token",
-        "speed": f"{history.tokens_per_second:,.0f} tokens/s",
-        "time": f"{history.seconds:,.1f} s of training, {len(history.losses)} steps",
-        "peak memory": f"{history.peak_memory_bytes / GIB:.2f} GiB",
-        "adapter": str(output),
-    }
-    return "\n".join(f"{name:<17}{value}" for name, value in facts.items())
-
-
-def _accuracy(evaluation: "Evaluation") -> str:
-    return (
-        f"{evaluation.accuracy:.1%} (95 % interval {evaluation.low:.1%} to {evaluation.high:.1%}, {evaluation.n} rows)"
-    )
 
 
 def _shape(model: str | None) -> tuple[str, "PretrainedConfig"]:
@@ -450,95 +412,3 @@ def _shape(model: str | None) -> tuple[str, "PretrainedConfig"]:
             f"causal language model, or one of {', '.join(PRESETS)}."
         ) from error
     return model_name(config), config
-
-
-def _described(plan: "TrainingPlan") -> str:
-    """A plan in one line; what is as usual goes unsaid."""
-    method = plan.method
-    if plan.quant_type:
-        method += f" ({plan.quant_type}, double quant)" if plan.double_quant else f" ({plan.quant_type})"
-    if plan.target_modules:
-        method += f", r = {plan.r} on {', '.join(name.removesuffix('_proj') for name in plan.target_modules)}"
-    optimizer = "no optimizer" if plan.optimizer == "none" else plan.optimizer
-    parts = [method, plan.dtype, f"{plan.micro_batch_size} x {plan.seq_len:,} tokens", optimizer]
-    parts += [f"adapters {plan.adapter_dtype}"] * (plan.target_modules != () and plan.adapter_dtype != "fp32")
-    parts += ["checkpointing"] * plan.gradient_checkpointing
-    parts += [f"attention {plan.attention}"] * (plan.attention != "sdpa")
-    parts += ["outputs kept"] * plan.keep_outputs
-    return " · ".join(parts)
-
-
-def _components(estimate: "MemoryEstimate", kernel: str) -> str:
-    """The largest moment, component by component."""
-    peak = estimate.peak
-    lines = [f"{'peak: ' + peak.name:<40}{'GiB':>9}{'share':>9}"]
-    for name, size in vars(peak).items():
-        if name != "name":
-            label = name.replace("_", " ").replace("quantization", "quantisation")
-            lines.append(f"  {label:<38}{size / GIB:>9.3f}{size / peak.total_bytes:>9.1%}")
-    totals = {
-        "allocated by torch": estimate.allocated_bytes,
-        "reserved by its allocator, about": estimate.reserved_bytes,
-        "shown by the card, about": estimate.card_bytes,
-    }
-    if estimate.paged_bytes:
-        totals["paged: in the memory of the host"] = estimate.paged_bytes
-    lines += [f"{name:<40}{size / GIB:>9.3f}" for name, size in totals.items()]
-    kept = "keeps its T x T scores" if kernel in ("eager", "math") else "keeps no T x T scores"
-    lines.append(f"Attention runs on the {kernel} kernel, which {kept}.")
-    return "\n".join(lines)
-
-
-def _other_moments(estimate: "MemoryEstimate") -> str:
-    """The totals of what comes before and after the peak."""
-    lines = [f"{'the other moments':<40}{'GiB':>9}"]
-    for moment in estimate.moments:
-        if moment is not estimate.peak:
-            lines.append(f"  {moment.name:<38}{moment.total_bytes / GIB:>9.3f}")
-    return "\n".join(lines)
-
-
-def _card_table(verdicts: "list[Verdict]", plan: "TrainingPlan") -> str:
-    """Which cards have the memory, and the cheapest of what makes a plan fit where they have not."""
-    from lorakit.memory.cards import USABLE_PERCENT, needed_bytes, room_bytes
-
-    lines = [f"{'card':<19}{'GiB':>7}{'needed':>9}{'left':>9}  fits"]
-    for verdict in verdicts:
-        card, estimate = verdict.card, verdict.estimate
-        line = f"  {card.name:<17}{card.memory_bytes / GIB:>7.2f}"
-        if estimate is None:
-            lines.append(f"{line}{'-':>9}{'-':>9}  no: it has no {plan.attention!r} attention")
-            continue
-        line += f"{needed_bytes(estimate) / GIB:>9.2f}{room_bytes(estimate, card) / GIB:>9.2f}  "
-        if not verdict.too_small:
-            fits = "yes"
-        elif verdict.proposals:
-            fits = "with " + " ".join(verdict.proposals[0].options)
-        else:
-            fits = "no, and no change helps"
-        lines.append(_wrapped(line, fits))
-    lines.append(f"The driver keeps some of a card: {USABLE_PERCENT} % of it can be filled.")
-    if "bf16" in (plan.dtype, plan.adapter_dtype):
-        lines.append("A T4 has no bf16 of its own and computes in fp16, which takes the same bytes.")
-    return "\n".join(lines)
-
-
-def _advice(verdict: "Verdict") -> str:
-    """The smallest changes that make a plan fit a card that is too small for it."""
-    card, proposals = verdict.card, verdict.proposals
-    if not proposals:
-        return f"To fit the {card.name}, nothing that can be changed here is enough."
-    number = len(proposals[0].options)
-    how = "one change is enough" if number == 1 else f"it takes {number} changes"
-    lines = [f"To fit the {card.name}, {how}. Cheapest first, with new size and price:"]
-    for proposal in proposals[:SHOWN]:
-        lines.append(_wrapped(f"  {proposal.needed_bytes / GIB:>6.2f} GiB  ", " ".join(proposal.options)))
-        lines += [_wrapped(" " * 14 + "- ", price) for price in proposal.prices]
-    if len(proposals) > SHOWN:
-        lines.append(f"  and {len(proposals) - SHOWN} more, dearer")
-    return "\n".join(lines)
-
-
-def _wrapped(start: str, text: str) -> str:
-    """`text` after `start`, and where it takes more than a line, below itself."""
-    return textwrap.fill(start + text, WIDTH, subsequent_indent=" " * len(start), break_on_hyphens=False)

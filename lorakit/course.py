@@ -88,7 +88,7 @@ def find_notebook(name: str) -> tuple[Path, str]:
     return notebook_place(lesson), lesson
 
 
-def lesson_of(path: Path, shipped: Path | None = None) -> str:
+def lesson_of(path: Path) -> str:
     """The lesson of a notebook: what its metadata say, or else its exercises, or else its name.
 
     Raises:
@@ -100,11 +100,11 @@ def lesson_of(path: Path, shipped: Path | None = None) -> str:
         text = ""
     said = re.findall(r'"lesson":\s*"(\w+)"', text) + re.findall(r'"exercise":\s*"(\d+)\.', text)
     said += re.findall(r'"id":\s*"ex-(\d+)-', text)
-    said += [lesson for lesson in lesson_names(shipped) if lesson in path.stem]
+    said += [lesson for lesson in lesson_names() if lesson in path.stem]
     said += re.findall(r"(?<!\d)\d\d(?=_|$)", path.stem)
     for name in said:
         with contextlib.suppress(LorakitError):
-            return find_lesson(name, shipped)
+            return find_lesson(name)
     raise LorakitError(f"Nothing says which lesson '{path}' is of: put the lesson's name into that of the file.")
 
 

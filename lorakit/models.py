@@ -311,7 +311,7 @@ def _quantization(quant_type: str, double_quant: bool, dtype: torch.dtype) -> Bi
 
 
 def _linear_4bit_layers(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    from bitsandbytes.nn import Linear4bit  # not at the top: a machine where it fails to import can still do LoRA
+    from bitsandbytes.nn import Linear4bit  # not at the top: a machine without it can still do LoRA
 
     return ((name, module) for name, module in model.named_modules() if isinstance(module, Linear4bit))
 

@@ -3,8 +3,8 @@
 import random
 
 from lorakit.errors import LorakitError
+from lorakit.lora import LINEAR_LAYERS
 from lorakit.memory import TrainingPlan, estimate_memory, preset
-from lorakit.memory.grid import ALL_LINEAR
 from lorakit.memory.plan import ATTENTIONS, DTYPES, METHODS, OPTIMIZERS, QUANT_TYPES
 
 MODELS = (
@@ -34,7 +34,7 @@ def random_plan(rng: random.Random) -> TrainingPlan:
     if options["method"] != "full":
         options |= {
             "r": rng.choice([1, 4, 8, 16, 64, 128]),
-            "target_modules": tuple(rng.sample(ALL_LINEAR, rng.randint(1, len(ALL_LINEAR)))),
+            "target_modules": tuple(rng.sample(LINEAR_LAYERS, rng.randint(1, len(LINEAR_LAYERS)))),
             "adapter_dtype": rng.choice(list(DTYPES)),
         }
     if options["method"] == "qlora":

@@ -14,7 +14,7 @@ from lorakit.models import load_model
 from widgets import show_adapter_dial
 from widgets.adapter_dial import BASE, DIALS, SHOWN, TRAINED, TWICE, dial_numbers, dialled_logits, watched_tokens
 from widgets.logits import percent
-from widgets.tokens import token_text
+from widgets.model_text import token_text
 
 TEXT = "The capital of France is"
 

@@ -9,10 +9,11 @@ from transformers import GPT2Config, LlamaConfig, MistralConfig, Qwen2Config
 
 from lorakit import LorakitError
 from lorakit.finetune import TrainConfig
+from lorakit.lora import LINEAR_LAYERS
 from lorakit.models import empty_model, linear_shapes, load_model
 from lorakit.quantization import base_bytes
 from widgets import show_adapter_size
-from widgets.adapter_size import ALPHAS, BLOCK, RANKS
+from widgets.adapter_size import ALPHAS, RANKS
 
 
 def test_every_number_is_peft_s_and_the_disk_s(tiny, tmp_path):
@@ -20,7 +21,7 @@ def test_every_number_is_peft_s_and_the_disk_s(tiny, tmp_path):
     explorer, draw = show_adapter_size(model), random.Random(0)
     for i in range(10):
         r, alpha = draw.choice(RANKS), draw.choice(ALPHAS)
-        targets = [module for module in BLOCK if draw.random() < 0.5] or ["q_proj"]
+        targets = [module for module in LINEAR_LAYERS if draw.random() < 0.5] or ["q_proj"]
         explorer.value = {"r": r, "lora_alpha": alpha, "target_modules": targets}
         config = TrainConfig(**explorer.value)
         assert (config.r, config.lora_alpha, list(config.target_modules)) == (r, alpha, targets)
@@ -107,8 +108,8 @@ def test_a_lesson_may_offer_fewer_quant_types():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"r": 0}, "0 is no rank or alpha: it is a whole number of at least 1"),
-        ({"lora_alpha": True}, "True is no rank or alpha"),
+        ({"r": 0}, "r is 0: it is a whole number of at least 1"),
+        ({"lora_alpha": True}, "lora_alpha is True"),
         ({"target_modules": ("q_proj", "query")}, "target_modules 'query' is not on this control"),
         ({"target_modules": "q"}, "target_modules 'q' is not on this control"),
         ({"quant_type": "int4"}, "quant_type 'int4' is not on this control"),

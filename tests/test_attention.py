@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 from lorakit import LorakitError
 from widgets import attention, show_attention
 from widgets.attention import attention_svg, describe_head
-from widgets.tokens import TOKENS
+from widgets.model_text import TOKENS
 
 TEXT = "The cat sat on the mat"
 

@@ -16,6 +16,7 @@ import build
 import nbformat
 import outputs
 import pytest
+from cells import solve, stub
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
@@ -168,8 +169,8 @@ def test_the_learner_gets_stubs_and_the_solved_notebook_solutions(course):
 
 def test_a_default_stub_is_indented_like_its_block():
     source = "def f():\n    # BEGIN SOLUTION\n    return 1\n    # END SOLUTION"
-    assert build.stub(source) == "def f():\n    ...  # your code here"
-    assert build.solve(source) == "def f():\n    return 1"
+    assert stub(source) == "def f():\n    ...  # your code here"
+    assert solve(source) == "def f():\n    return 1"
 
 
 def test_cells_get_fixed_ids_and_only_the_metadata_that_counts(course):

@@ -9,20 +9,9 @@ from transformers import GPT2Config, LlamaConfig
 
 from lorakit.errors import LorakitError
 from lorakit.memory import PRESETS, TrainingPlan, estimate_memory, preset
+from lorakit.memory.advice import CHANGES, accumulation_bytes, judge_cards, smallest_changes
 from lorakit.memory.allocator import CachingAllocator
-from lorakit.memory.cards import (
-    CARDS,
-    CHANGES,
-    Card,
-    accumulation_bytes,
-    estimate_on,
-    find_card,
-    fits,
-    judge_cards,
-    needed_bytes,
-    room_bytes,
-    smallest_changes,
-)
+from lorakit.memory.cards import CARDS, Card, estimate_on, find_card, fits, needed_bytes, room_bytes
 from lorakit.memory.plan import AMPERE, library_bytes, resolve_attention
 from lorakit.memory.step import batch_of, build_model, training_step
 from lorakit.memory.trace import LiveBytes, dry_attention, dry_optimizer, workspaces

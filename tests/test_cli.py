@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,13 +17,15 @@ from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import lorakit.finetune
 from lorakit import cache, cli, course, data, doctor, models
 from lorakit.finetune import Evaluation, History, TrainConfig
-from lorakit.memory import PRESETS, Moment, TrainingPlan, estimate_memory, preset
-from lorakit.memory.cards import CARDS, estimate_on, find_card, needed_bytes, room_bytes, smallest_changes
+from lorakit.memory import PRESETS, Moment, TrainingPlan, estimate_memory, preset, report
+from lorakit.memory.advice import smallest_changes
+from lorakit.memory.cards import CARDS, estimate_on, find_card, needed_bytes, room_bytes
 
 ROOT = Path(cli.__file__).parents[1]
 GIB = 2**30
@@ -46,15 +49,38 @@ def python(*arguments, **environment):
 # ------------------------------------------------------------------------------------------------- the command
 
 
-def test_help_loads_nothing_heavy():
-    run = python("-X", "importtime", "-m", "lorakit", "--help")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], ("lab", "reset", "doctor", "models", "finetune", "memory", "grade")),
+        (["finetune"], ("--seed", "--resume")),
+        (["memory"], ("--optimizer", "--measure")),
+        (["grade"], ("--json", "--class")),
+    ],
+)
+def test_help_loads_nothing_heavy(arguments, told):
+    run = python("-X", "importtime", "-m", "lorakit", *arguments, "--help")
     assert run.returncode == 0
-    for command in ("lab", "reset", "doctor", "models", "finetune", "memory"):
-        assert f"\n  {command} " in run.stdout
+    for name in told:
+        assert f"\n  {name} " in run.stdout
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
     assert {"typer", "lorakit.cli"} <= loaded  # the list is what we take it for
     heavy = "torch transformers peft numpy bitsandbytes psutil tqdm jupyterlab lorakit.cache lorakit.doctor"
     assert loaded.isdisjoint(heavy.split())
+
+
+@pytest.mark.parametrize(("command", "settings"), [("finetune", TrainConfig), ("memory", TrainingPlan)])
+def test_the_help_tells_the_defaults_of_the_settings(command, settings):
+    options = {option.name: option for option in get_command(cli.app).commands[command].params}
+    usual = vars(settings()) | {"quant_type": settings("qlora").quant_type}
+    settable = usual.keys() & options.keys()
+    assert len(settable) > 12
+    for name in settable:
+        default = usual[name]
+        text = ",".join(default) if isinstance(default, tuple) else "double-quant" if default is True else default
+        told = [] if default is False else [f"[default: {text}]"]
+        assert re.findall(r"\[default: .*?\]", options[name].help) == told
+        assert options[name].default is None  # so that the settings decide
 
 
 def test_what_a_learner_can_mend_is_one_line_without_a_traceback():
@@ -594,14 +620,6 @@ def test_qlora_has_its_own_folder_and_its_quant_type(runs):
     assert runs.loaded == (None, {"quant_type": "nf4", "double_quant": True})
 
 
-def test_the_help_shows_trainconfigs_defaults(monkeypatch):
-    monkeypatch.setattr(TrainConfig, "steps", 61)
-    text = " ".join(invoke("finetune", "--help").stdout.split())
-    for option, default in {"--steps": "61", "--r": "8", "--target-modules": "q_proj,v_proj"}.items():
-        assert f"[default: {default}]" in text.split(f" {option} ")[1].split(" --")[0].replace("\\[", "[")
-    monkeypatch.undo()
-
-
 def test_the_report(runs):
     lines = invoke("finetune").stdout.splitlines()
     assert lines == [
@@ -659,6 +677,7 @@ def test_too_few_rows_of_ones_own(runs, tmp_path):
     [
         ("adapter_config.json", [], "holds a finished adapter, which is never overwritten: name another folder"),
         ("adapter_config.json", ["--resume"], "holds a finished adapter"),
+        ("adapter_model.safetensors", [], "holds a finished adapter"),
         (
             "checkpoint.pt",
             [],
@@ -803,7 +822,7 @@ def test_the_advice_is_for_the_first_card_that_is_too_small_or_for_the_one_that_
         assert lines[0].startswith(f"To fit the {card}, {how}. Cheapest first")
         assert proposals_in(lines) == {
             " ".join(each.options): (round(each.needed_bytes / GIB, 2), list(each.prices))
-            for each in expected[: cli.SHOWN]
+            for each in expected[: report.SHOWN]
         }
 
 
@@ -811,11 +830,11 @@ def test_what_is_too_much_to_show_is_counted():
     config, plan = preset("gemma-2-2b"), TrainingPlan(method="full", seq_len=1024)
     for card, counted in {"RTX 3060": False, "RTX 4090": True, "L4": True}.items():
         number = len(smallest_changes(config, plan, find_card(card)))
-        assert (number > cli.SHOWN) == counted
+        assert (number > report.SHOWN) == counted
         lines = memory("gemma-2-2b", "--method", "full", "--seq-len", 1024, "--card", card).splitlines()
-        assert sum(" GiB  --" in line for line in lines) == min(number, cli.SHOWN)
+        assert sum(" GiB  --" in line for line in lines) == min(number, report.SHOWN)
         dearer = [line for line in lines if "dearer" in line]
-        assert dearer == [f"  and {number - cli.SHOWN} more, dearer"] * counted
+        assert dearer == [f"  and {number - report.SHOWN} more, dearer"] * counted
 
 
 def test_a_card_that_is_large_enough_gets_no_advice():
@@ -875,7 +894,7 @@ def test_every_option_of_the_memory_command_arrives(monkeypatch):
     options = [part for name, value in given.items() for part in ("--" + name.replace("_", "-"), value)]
     options += ["--target-modules", "k_proj, o_proj", "--no-double-quant", "--gradient-checkpointing", "--keep-outputs"]
     plans = []
-    monkeypatch.setattr(cli, "_described", lambda plan: plans.append(plan) or "")
+    monkeypatch.setattr(report, "_described", lambda plan: plans.append(plan) or "")
     memory("SmolLM2-135M", *options)
     switches = {"double_quant": False, "gradient_checkpointing": True, "keep_outputs": True}
     expected = TrainingPlan(**given, **switches, target_modules=("k_proj", "o_proj"))
@@ -883,17 +902,6 @@ def test_every_option_of_the_memory_command_arrives(monkeypatch):
     assert all(getattr(expected, field.name) != getattr(TrainingPlan(), field.name) for field in fields(TrainingPlan))
     memory("SmolLM2-135M")
     assert plans[1] == TrainingPlan()
-
-
-def test_the_help_shows_trainingplans_defaults(monkeypatch):
-    monkeypatch.setattr(TrainingPlan, "seq_len", 513)
-    text = " ".join(invoke("memory", "--help").stdout.split())
-    monkeypatch.undo()
-    plan = TrainingPlan()
-    shown = {"--seq-len": 513, "--micro-batch-size": 4, "--optimizer": "adamw", "--r": plan.r}
-    shown |= {"--target-modules": ",".join(plan.target_modules), "--quant-type": TrainingPlan("qlora").quant_type}
-    for option, default in shown.items():
-        assert f"[default: {default}]" in text.split(f" {option} ")[1].split(" --")[0].replace("\\[", "[")
 
 
 def test_a_model_in_a_folder_and_the_one_that_is_set(monkeypatch, tiny_folder):

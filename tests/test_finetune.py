@@ -28,6 +28,7 @@ from lorakit.finetune import (
     require_gradients,
     wilson_interval,
 )
+from lorakit.finetune.loop import held_by
 from lorakit.models import compute_dtype, load_model
 
 SMALL = {"steps": 6, "micro_batch_size": 2, "gradient_accumulation_steps": 2, "warmup_steps": 1, "lora_dropout": 0.1}
@@ -371,6 +372,28 @@ def test_a_finished_adapter_is_never_overwritten(tiny_folder, tmp_path, rows):
         with pytest.raises(LorakitError, match="holds a finished adapter, which is never overwritten"):
             finetune(config_of(seed=1), *base_of("lora", tiny_folder), resume=resume, **run)
     assert digest(tmp_path / "run") == kept
+
+
+@pytest.mark.parametrize(
+    ("files", "held"),
+    [
+        ([], None),
+        (["history.json", "README.md"], None),
+        (["adapter_config.json"], "finished adapter"),  # the other file may be in another format
+        (["adapter_model.safetensors"], "finished adapter"),
+        (["adapter_config.json", "adapter_model.safetensors"], "finished adapter"),
+        (["checkpoint.pt"], "unfinished run"),
+        (["adapter_config.json", "adapter_model.safetensors", "checkpoint.pt"], "unfinished run"),
+    ],
+)
+def test_what_a_folder_holds(tmp_path, rows, files, held):
+    for name in files:
+        (tmp_path / name).write_text("precious")
+    assert held_by(tmp_path) == held
+    assert held_by(tmp_path / "missing") is None
+    if held:
+        with pytest.raises(LorakitError, match=f"holds an? {held}"):
+            finetune(config_of(), train=rows, output_dir=tmp_path)
 
 
 def test_an_interrupt_ends_the_run_after_its_step(tiny, rows, tmp_path):

@@ -24,7 +24,7 @@ from widgets.logits import (
     percent,
     sampling_numbers,
 )
-from widgets.tokens import token_text
+from widgets.model_text import token_text
 
 
 def by_transformers(logits, temperature, top_k, top_p):

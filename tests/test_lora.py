@@ -5,10 +5,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig
 
 from lorakit import LorakitError
-from lorakit.lora import adapter_file_bytes, count_lora_parameters, features_per_rank, target_shapes
+from lorakit.lora import LINEAR_LAYERS, adapter_file_bytes, count_lora_parameters, features_per_rank, target_shapes
 from lorakit.models import linear_shapes, load_model
 
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 LLAMA_2_7B = LlamaConfig()  # transformers' defaults are its sizes
 LLAMA_3_8B = LlamaConfig(vocab_size=128_256, intermediate_size=14_336, num_key_value_heads=8)
 
@@ -23,7 +22,7 @@ def test_a_hand_worked_example():
     ("config", "r", "targets", "weights"),
     [
         (LLAMA_2_7B, 8, ("q_proj", "v_proj"), 32 * 8 * 4 * 4096),  # 4.2 million
-        (LLAMA_2_7B, 64, LINEAR, 159_907_840),  # 160 million
+        (LLAMA_2_7B, 64, LINEAR_LAYERS, 159_907_840),  # 160 million
         (LLAMA_3_8B, 8, ("q_proj", "v_proj"), 32 * 8 * (2 * 4096 + 4096 + 1024)),
     ],
 )
@@ -40,7 +39,7 @@ def test_weights_and_file_are_peft_s_own(tiny, tmp_path):
     model, _ = tiny
     draw = random.Random(0)
     for i in range(12):
-        r, targets = draw.choice((1, 2, 7, 8, 16, 100)), draw.sample(LINEAR, draw.randint(1, 7))
+        r, targets = draw.choice((1, 2, 7, 8, 16, 100)), draw.sample(LINEAR_LAYERS, draw.randint(1, 7))
         adapted = get_peft_model(model, LoraConfig(r=r, target_modules=targets, task_type="CAUSAL_LM"))
         adapted.save_pretrained(tmp_path / str(i))
         assert count_lora_parameters(adapted, r, targets) == adapted.get_nb_trainable_parameters()[0]
@@ -58,9 +57,9 @@ def test_a_quantised_model_and_one_with_adapters_count_as_their_base(tiny, tiny_
 
 def test_the_default_model_s_adapter_on_disk(tmp_path):
     model, _ = load_model(device="cpu")
-    adapted = get_peft_model(model, LoraConfig(r=8, target_modules=list(LINEAR), task_type="CAUSAL_LM"))
+    adapted = get_peft_model(model, LoraConfig(r=8, target_modules=list(LINEAR_LAYERS), task_type="CAUSAL_LM"))
     adapted.save_pretrained(tmp_path)
-    shapes = target_shapes(linear_shapes(adapted.unload()), LINEAR)
+    shapes = target_shapes(linear_shapes(adapted.unload()), LINEAR_LAYERS)
     assert adapter_file_bytes(shapes, [8]) == [(tmp_path / "adapter_model.safetensors").stat().st_size]
 
 

@@ -11,11 +11,20 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lorakit import LorakitError
-from lorakit.lora import LoRALinear, apply_lora, count_lora_parameters, lora_layers, lora_state_dict, merge, unmerge
+from lorakit.lora import (
+    LINEAR_LAYERS,
+    LoRALinear,
+    apply_lora,
+    count_lora_parameters,
+    lora_layers,
+    lora_state_dict,
+    merge,
+    unmerge,
+)
 from lorakit.models import load_model
 
 QV = ["q_proj", "v_proj"]
-ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+ALL = list(LINEAR_LAYERS)
 IDS = torch.randint(0, 97, (2, 9), generator=torch.Generator().manual_seed(0))
 
 

@@ -337,6 +337,19 @@ def test_after_a_dry_run_a_base_can_still_be_quantised(tiny_folder):
     assert run.returncode == 0, run.stderr
 
 
+def test_an_estimate_needs_no_peft_and_a_dry_run_does_not_count_what_loading_it_makes():
+    code = (
+        "import sys\n"
+        "from lorakit.memory import TrainingPlan, estimate_memory, preset, trace_memory\n"
+        "config, plan = preset('SmolLM2-135M'), TrainingPlan(micro_batch_size=1, seq_len=16)\n"
+        "estimate_memory(config, plan)\n"
+        "assert {'peft', 'bitsandbytes'}.isdisjoint(sys.modules)\n"
+        "assert trace_memory(config, plan) == trace_memory(config, plan)\n"
+    )
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+
+
 def test_the_trace_of_a_model_that_would_never_fit():
     """70B, every weight in float32: over a terabyte, counted here without a weight."""
     plan = TrainingPlan(method="full", dtype="fp32", micro_batch_size=1)

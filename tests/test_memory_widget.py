@@ -8,12 +8,14 @@ from test_explorer import picture, texts
 from transformers import GPT2Config, LlamaConfig, MistralConfig
 
 from lorakit import LorakitError
+from lorakit.lora import LINEAR_LAYERS
 from lorakit.memory import PRESETS, TrainingPlan, estimate_memory, preset
 from lorakit.memory.cards import CARDS, estimate_on, find_card, fits, needed_bytes
 from lorakit.memory.plan import ATTENTIONS, METHODS, OPTIMIZERS, QUANT_TYPES
 from widgets import show_memory
-from widgets.adapter_size import ALPHAS, BLOCK, RANKS
-from widgets.memory import BATCHES, BY_SIZE, LENGTHS, LETTERS, MOMENTS, PARTS, kind_of, short
+from widgets.adapter_size import ALPHAS, RANKS
+from widgets.memory import BATCHES, LENGTHS, kind_of
+from widgets.memory_picture import BY_SIZE, LETTERS, MOMENTS, PARTS, short
 
 SMALL = {"vocab_size": 1000, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2}
 
@@ -25,7 +27,7 @@ def at_random(draw):
         "method": draw.choice(METHODS),
         "quant_type": draw.choice(QUANT_TYPES),
         "double_quant": draw.choice((False, True)),
-        "target_modules": [module for module in BLOCK if draw.random() < 0.5],
+        "target_modules": [module for module in LINEAR_LAYERS if draw.random() < 0.5],
         "optimizer": draw.choice(OPTIMIZERS),
         "gradient_checkpointing": draw.choice((False, True)),
         "attention": draw.choice(ATTENTIONS),
@@ -113,7 +115,7 @@ def test_cards_of_a_kind_take_the_same():
 def test_trained_parameters_are_peft_s_count():
     explorer = show_memory("Llama-2-7B")
     assert described(explorer).results["Trained parameters"] == f"{32 * 2 * 8 * (4096 + 4096):,}"
-    assert described(explorer, r=64, target_modules=BLOCK).results["Trained parameters"] == "159,907,840"
+    assert described(explorer, r=64, target_modules=LINEAR_LAYERS).results["Trained parameters"] == "159,907,840"
     assert described(explorer, method="full").results["Trained parameters"] == "6,738,415,616"
 
 
@@ -270,8 +272,8 @@ def test_without_a_kernel_there_is_a_picture():
         (GPT2Config(n_layer=1), {}, "model type 'gpt2' is not covered"),
         (7, {}, r"int is no model: pass one, its config, or a name in PRESETS\."),
         (None, {"rank": 8}, "there is no control 'rank' here: choose from model, method"),
-        (None, {"r": 0}, "0 cannot be set"),
-        (None, {"seq_len": True}, "True cannot be set"),
+        (None, {"r": 0}, "r is 0: it is a whole number of at least 1"),
+        (None, {"seq_len": True}, "seq_len is True"),
         (None, {"method": "dora"}, "method 'dora' is not on this control"),
         (None, {"target_modules": "q"}, "target_modules 'q' is not on this control"),
         (LlamaConfig(**SMALL), {"quant_type": "int8"}, "quant_type 'int8' is not on this control"),

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from lorakit.memory import PRESETS, TrainingPlan, estimate_memory, preset
-from lorakit.memory.closed_form import HUGGING_FACE, Block, shape_of
+from lorakit.memory.block import Block
+from lorakit.memory.closed_form import HUGGING_FACE
 from lorakit.memory.published import (
     PATH,
     STACKS,
@@ -18,6 +19,7 @@ from lorakit.memory.published import (
     published_rows,
     published_table,
 )
+from lorakit.memory.shape import shape_of
 from lorakit.memory.tape import Tape, Tensor
 
 LITGPT = [row for row in published_rows() if row.stack == "litgpt"]

@@ -22,7 +22,7 @@ from lorakit.quantization import (
     quantize_scales,
 )
 from lorakit.quantization.blocks import on_grid
-from lorakit.quantization.size import block_bytes
+from lorakit.quantization.size import coded_bytes
 
 TYPES = ["nf4", "fp4", "int4", "int8"]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -41,15 +41,15 @@ def test_hand_worked_examples():
 @pytest.mark.parametrize("double_quant", [False, True])
 @pytest.mark.parametrize("quant_type", TYPES)
 def test_bytes_of_blocks_are_those_of_a_quantised_tensor(quant_type, double_quant):
-    assert block_bytes(100 * 30, 8, 32, False) == 3000 + 94 * 4
-    assert block_bytes(100 * 300, 4, 64, True) == 15_000 + 469 + 2 * 4
+    assert coded_bytes(100 * 30, 8, 32, False) == 3000 + 94 * 4
+    assert coded_bytes(100 * 300, 4, 64, True) == 15_000 + 469 + 2 * 4
     bits = 8 if quant_type == "int8" else 4
     for block_size in BLOCK_SIZES:
         for shape in [(1, 1), (3, 3), (33, 65), (300, 100)]:
             quantized = quantize(torch.randn(shape), quant_type, block_size, double_quant)
             weights = quantized.shape.numel()
             # and the mean of the scales
-            assert quantized.nbytes == block_bytes(weights, bits, block_size, double_quant) + 4 * double_quant
+            assert quantized.nbytes == coded_bytes(weights, bits, block_size, double_quant) + 4 * double_quant
 
 
 def test_an_unknown_quant_type_is_named():

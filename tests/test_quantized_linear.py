@@ -10,11 +10,11 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from lorakit import LorakitError
-from lorakit.lora import LoRALinear, apply_lora, lora_layers, lora_state_dict
+from lorakit.lora import LINEAR_LAYERS, LoRALinear, apply_lora, lora_layers, lora_state_dict
 from lorakit.models import load_model
 from lorakit.quantization import QuantizedLinear, QuantizedTensor, layer_bytes, quantize_linears
 
-ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+ALL = list(LINEAR_LAYERS)
 
 
 def linear(in_features, out_features, bias=True, dtype=torch.float32):

@@ -24,7 +24,8 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from lorakit import LorakitError
 from lorakit.models import empty_model
 from widgets import show_attention, show_logits, show_tokens
-from widgets.tokens import NUMBERS, TOKENS, at_rest, shortened, token_text
+from widgets.model_text import TOKENS, at_rest, shortened, token_text
+from widgets.tokens import NUMBERS
 
 ODD = "é 😀\n\t日\x08 <b> \"quoted\" 'it' &amp;"
 

@@ -1,6 +1,7 @@
 """What the lessons draw. Imports lorakit, never the other way round.
 
-Figures that stand still are plotly's: a function makes one, and the lesson shows it with `fig.show()`.
+A function that ends in `_figure` makes a figure of plotly's, and the lesson shows it with `fig.show()`. Drawings that
+stand still, such as `show_model`'s, are SVG in an `HTML`; the other `show_` functions make widgets.
 """
 
 import lorakit  # noqa: F401  first: it quiets what bitsandbytes says where peft loads it

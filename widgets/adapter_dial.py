@@ -16,8 +16,8 @@ from lorakit.errors import LorakitError
 from widgets import words
 from widgets.explorer import Control, Description, Explorer, printable, script
 from widgets.logits import next_logits, percent
+from widgets.model_text import TEXT, TEXT_CONTROL, check_model, shortened, title_of, token_text
 from widgets.style import BLUE
-from widgets.tokens import TEXT, TEXT_CONTROL, check_model, shortened, title_of, token_text
 
 DIALS = tuple(tenths / 10 for tenths in range(21))
 BASE, TRAINED, TWICE = (DIALS.index(dial) for dial in (0, 1, 2))

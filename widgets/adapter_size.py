@@ -9,18 +9,16 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from lorakit.errors import LorakitError
-from lorakit.lora import Shapes, adapter_file_bytes, features_per_rank, last_name, target_shapes
+from lorakit.lora import LINEAR_LAYERS, Shapes, adapter_file_bytes, features_per_rank, last_name, target_shapes
 from lorakit.models import empty_model, linear_shapes, model_name, pick_device
 from lorakit.quantization import base_bytes
 from widgets import words
-from widgets.explorer import Control, Description, Explorer, script
+from widgets.explorer import Control, Description, Explorer, scale_with, script
 from widgets.style import BLUE, ORANGE
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 ALPHAS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 QUANT_TYPES = (None, "int8", "nf4", "fp4")
-BLOCK = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""The linear layers of a Llama-type block."""
 
 
 class AdapterSize(Explorer):
@@ -72,9 +70,9 @@ def show_adapter_size(
     dtype = pick_device().dtype
     plain = str(dtype).removeprefix("torch.")
     controls = [
-        Control("r", "rank r", "slider", _with(RANKS, r)),
-        Control("lora_alpha", "alpha", "slider", _with(ALPHAS, lora_alpha)),
-        Control("target_modules", "target modules", "many", BLOCK),
+        Control("r", "rank r", "slider", scale_with(RANKS, r, "r")),
+        Control("lora_alpha", "alpha", "slider", scale_with(ALPHAS, lora_alpha, "lora_alpha")),
+        Control("target_modules", "target modules", "many", LINEAR_LAYERS),
         Control("quant_type", "base", "one", quant_types, [plain if each is None else each for each in quant_types]),
     ]
     value = {"r": r, "lora_alpha": lora_alpha, "target_modules": target_modules, "quant_type": quant_type}
@@ -87,9 +85,9 @@ def adapter_numbers(
     shapes: Shapes, parameters: int, ranks: Sequence[int], alphas: Sequence[int], dtype: torch.dtype
 ) -> dict[str, Any]:
     """Every number that `AdapterSize` can show, by the settings that it depends on."""
-    per_module = {module: target_shapes(shapes, [module]) for module in BLOCK}
+    per_module = {module: target_shapes(shapes, [module]) for module in LINEAR_LAYERS}
     adapters = {}
-    for targets in chain.from_iterable(combinations(BLOCK, size) for size in range(len(BLOCK) + 1)):
+    for targets in chain.from_iterable(combinations(LINEAR_LAYERS, size) for size in range(len(LINEAR_LAYERS) + 1)):
         adapted = {layer: shape for module in targets for layer, shape in per_module[module].items()}
         per_rank = features_per_rank(adapted)
         adapters[" ".join(targets)] = {
@@ -108,19 +106,12 @@ def adapter_numbers(
     }
 
 
-def _with(scale: Sequence[int], start: int) -> Sequence[int]:
-    """The scale, and the value to start from."""
-    if isinstance(start, bool) or not isinstance(start, int) or start < 1:
-        raise LorakitError(f"{start!r} is no rank or alpha: it is a whole number of at least 1.")
-    return sorted({*scale, start})
-
-
 def _check_blocks(shapes: Shapes, model: str) -> None:
     has = sorted({last_name(layer) for layer in shapes})
-    if has != sorted(BLOCK):
+    if has != sorted(LINEAR_LAYERS):
         raise LorakitError(
             f"{model} has the linear layers {', '.join(has) or 'of none'}, and only a Llama-type block can be drawn "
-            f"({', '.join(BLOCK)}): take a model such as Llama, Mistral, Qwen2 or SmolLM2."
+            f"({', '.join(LINEAR_LAYERS)}): take a model such as Llama, Mistral, Qwen2 or SmolLM2."
         )
 
 

@@ -15,8 +15,7 @@ from lorakit.activations.blocks import check_config
 from lorakit.errors import LorakitError
 from widgets import words
 from widgets.explorer import Control, Description, Explorer, places, script
-from widgets.style import BLUE
-from widgets.tokens import (
+from widgets.model_text import (
     LETTER,
     TEXT,
     TEXT_CONTROL,
@@ -28,6 +27,7 @@ from widgets.tokens import (
     title_of,
     token_text,
 )
+from widgets.style import BLUE
 
 
 class Attention(Explorer):

@@ -205,6 +205,13 @@ def script(name: str) -> str:
     return "\n".join((STATIC / file).read_text(encoding="utf-8") for file in ("explorer.js", name))
 
 
+def scale_with(scale: Sequence[int], start: int, name: str) -> list[int]:
+    """The scale of a slider, and the value to start from."""
+    if type(start) is not int or start < 1:
+        raise LorakitError(f"{name} is {start!r}: it is a whole number of at least 1.")
+    return sorted({*scale, start})
+
+
 def printable(text: str) -> str:
     """`text` on one line that XML can hold: a newline as ⏎, a character that cannot be seen by its number."""
     shown = text.replace("\n", "⏎")

@@ -13,8 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lorakit.errors import LorakitError
 from widgets import words
 from widgets.explorer import Control, Description, Explorer, script
+from widgets.model_text import TEXT, TEXT_CONTROL, at_rest, check_model, encode, shortened, title_of, token_text
 from widgets.style import BLUE
-from widgets.tokens import TEXT, TEXT_CONTROL, at_rest, check_model, encode, shortened, title_of, token_text
 
 TEMPERATURES = (0.1, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0)
 TOP_KS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 1000)

@@ -15,11 +15,11 @@ from lorakit.models import BLOCK_SIZE, empty_model, linear_shapes
 from lorakit.quantization import BLOCK_SIZES, QuantizedTensor, code_book, quantize, quantize_scales
 from lorakit.quantization.blocks import check, in_blocks
 from lorakit.quantization.codebooks import BITS
-from lorakit.quantization.size import block_bytes
+from lorakit.quantization.size import coded_bytes
 from widgets import words
 from widgets.explorer import Control, Description, Explorer, printable, script
+from widgets.model_text import title_of
 from widgets.quantization_picture import level_in_words, quantization_svg
-from widgets.tokens import title_of
 
 QUANT_TYPES = ("int8", "int4", "fp4", "nf4")
 SAMPLE = 1_000_000
@@ -222,7 +222,7 @@ def rows_that_do_not_divide(in_features: set[int], block_size: int) -> str:
 def model_bytes(parameters: int, shapes: Shapes, quant_type: str, block_size: int, double_quant: bool) -> int:
     """Bytes of a model whose linear layers, of these shapes, are quantised in blocks; the rest is in 16 bits."""
     linear = [in_features * out_features for in_features, out_features in shapes.values()]
-    stored = sum(block_bytes(weights, BITS[quant_type], block_size, double_quant) for weights in linear)
+    stored = sum(coded_bytes(weights, BITS[quant_type], block_size, double_quant) for weights in linear)
     return 2 * (parameters - sum(linear)) + stored
 
 

@@ -155,7 +155,7 @@ measured("full precision", [Case(name, count) for name, count in bits.items()])
 # what a whole model takes, as QLoRA trains it, with embeddings, head and norms lifted to float32.
 
 # %%
-from lorakit.quantization.size import block_bytes
+from lorakit.quantization.size import coded_bytes
 
 NAMES = ("SmolLM2-135M", "Llama-3.2-1B", "Llama-2-7B", "Llama-3-8B", "Llama-3-70B")
 
@@ -168,7 +168,7 @@ def weights_of(name):
 
 
 weights = {name: weights_of(name) for name in NAMES}
-codes = {name: block_bytes(linear, 4, BLOCK_SIZE, True) for name, (linear, _) in weights.items()}  # and scales
+codes = {name: coded_bytes(linear, 4, BLOCK_SIZE, True) for name, (linear, _) in weights.items()}  # and scales
 whole = {name: codes[name] + 4 * other for name, (_, other) in weights.items()}
 cases = [Case("linear layers of Llama-2-7B", 8 * codes["Llama-2-7B"] / weights["Llama-2-7B"][0])]
 measured("4 bits", cases + [Case(f"all of {name}", 8 * whole[name] / sum(weights[name])) for name in NAMES])

@@ -131,9 +131,9 @@ def _log_probabilities(
     return result
 
 
-def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval for a share of `right` in `n` (Wilson 1927): it stays within 0 and 1 and is sound near both."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+def wilson_interval(right: int, n: int) -> tuple[float, float]:
+    """95 % interval for a share of `right` in `n` (Wilson 1927): it stays within 0 and 1 and is sound near both."""
+    z = NormalDist().inv_cdf(0.975)
     share = right / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

@@ -20,7 +20,8 @@ from lorakit.errors import LorakitError
 from lorakit.finetune.adapters import add_adapters, require_gradients
 from lorakit.finetune.config import TrainConfig
 from lorakit.finetune.evaluation import Evaluation, completion_loss, evaluate
-from lorakit.finetune.machine import Progress, interrupt_after_step, measured_peak, progress_bar, write_whole
+from lorakit.finetune.machine import Progress, interrupt_after_step, measured_peak, progress_bar
+from lorakit.housekeeping import write_whole
 from lorakit.models import compute_dtype, load_model
 
 QUICK_EVALUATION = 400
@@ -313,15 +314,23 @@ def _check_lengths(examples: Sequence[Example], model: PreTrainedModel) -> None:
             raise LorakitError(f"row {number} has no token of its own for prompt or completion: lengthen it.")
 
 
+def held_by(folder: Path) -> str | None:
+    """What a run would overwrite in `folder`: an "unfinished run", else a "finished adapter"."""
+    if (folder / CHECKPOINT).exists():
+        return "unfinished run"
+    files = ("adapter_config.json", "adapter_model.safetensors")
+    return "finished adapter" if any((folder / name).exists() for name in files) else None
+
+
 def _claim(output_dir: str | Path | None, resume: bool) -> Path | None:
     """The output folder, made where it is missing; refused where it holds a run that would be overwritten."""
     if output_dir is None:
         return None
     folder = Path(output_dir)
-    if (folder / CHECKPOINT).exists():
-        if not resume:
-            raise LorakitError(f"'{folder}' holds an unfinished run: resume it (resume=True), or name another folder.")
-    elif (folder / "adapter_model.safetensors").exists():
+    held = held_by(folder)
+    if held == "unfinished run" and not resume:
+        raise LorakitError(f"'{folder}' holds an unfinished run: resume it (resume=True), or name another folder.")
+    if held == "finished adapter":
         raise LorakitError(f"'{folder}' holds a finished adapter, which is never overwritten: name another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
-"""What a long run asks of the machine: to be stopped cleanly, to have its memory measured, to write files whole."""
+"""What a long run asks of the machine: to be stopped cleanly, to have its memory measured, to show how far it is."""
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -12,8 +11,6 @@ from typing import Protocol
 import psutil
 import torch
 from tqdm import tqdm
-
-from lorakit.errors import LorakitError
 
 
 @contextlib.contextmanager
@@ -86,16 +83,3 @@ Progress = Callable[[int, str, str], Bar]
 def progress_bar(total: int, what: str, unit: str) -> tqdm:
     """A bar of text, which every notebook, terminal and log can show, and which wipes itself when done."""
     return tqdm(total=total, desc=what, unit=unit, leave=False, file=sys.stdout, mininterval=0.5)
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there, whole or not at all."""
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
-        temporary.unlink(missing_ok=True)
-        raise LorakitError(
-            f"'{path}' could not be written ({error}): make room on its disk, or name another folder."
-        ) from error

@@ -3,6 +3,7 @@
 submission   the answers in a learner's notebook, however it was mauled
 needs        which cells of the lesson an answer and its check need
 graded_copy  the notebook that is run
+kernel       what the copy runs right before each check
 plugin       the one module that knows nbval: runs the copy, cell by cell, and records what came of each
 sandbox      a process group with a time limit, a memory cap and no network
 grade        puts these together, and decides each exercise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from lorakit.course import lesson_names, shipped_lessons
+from lorakit.course import lesson_names
 from lorakit.errors import LorakitError
 from lorakit.grading import sandbox
 from lorakit.grading.grade import MEMORY_BYTES, TIMEOUT, grade_file, not_graded
@@ -29,7 +29,7 @@ class Handed:
     file: Path
 
 
-def find_submissions(folder: Path, shipped: Path | None = None) -> list[Handed]:
+def find_submissions(folder: Path) -> list[Handed]:
     """Every notebook below a folder, in order, with whose it is.
 
     `ada/07_lora_finetune.ipynb` and `ada_07_lora_finetune.ipynb` are both ada's.
@@ -46,18 +46,14 @@ def find_submissions(folder: Path, shipped: Path | None = None) -> list[Handed]:
     for file in files:
         inner = file.relative_to(folder)
         name = inner.stem
-        for lesson in lesson_names(shipped):
+        for lesson in lesson_names():
             name = name.replace(lesson, "").strip("_- ")
         handed.append(Handed(inner.parts[0] if len(inner.parts) > 1 else name or inner.stem, file))
     return handed
 
 
 def grade_class(
-    folder: Path,
-    *,
-    timeout: float = TIMEOUT,
-    on_report: Callable[[Report], None] = lambda report: None,
-    shipped: Path | None = None,
+    folder: Path, *, timeout: float = TIMEOUT, on_report: Callable[[Report], None] = lambda report: None
 ) -> list[Report]:
     """Grade every notebook below a folder, as many at once as there are CPU cores and memory for.
 
@@ -69,15 +65,13 @@ def grade_class(
         The reports in the order of `find_submissions`; one that says so for each notebook that could not be graded. A
         KeyboardInterrupt ends the run and keeps the reports that are in.
     """
-    handed = find_submissions(folder, shipped)
-    shipped = shipped or shipped_lessons()
+    handed = find_submissions(folder)
     workers = max(1, min(os.cpu_count() or 1, len(handed), int(psutil.virtual_memory().total // MEMORY_BYTES)))
     reports: dict[int, Report] = {}
     with tempfile.TemporaryDirectory(prefix="lorakit-class-", ignore_cleanup_errors=True) as scratch:
         root = Path(scratch)
         plan = {
             "handed": [[each.learner, str(each.file.absolute())] for each in handed],
-            "shipped": str(shipped.absolute()),
             "timeout": timeout,
             "threads": max(1, (os.cpu_count() or 1) // workers),
             "results": str(root),
@@ -135,8 +129,7 @@ def test_submission(number: int) -> None:
     """Grade one submission; what comes of it is written, not asserted: no learner is a failure of the grader's."""
     plan = json.loads(Path(os.environ[PLAN]).read_text())
     learner, file = plan["handed"][number]
-    options = {"timeout": plan["timeout"], "threads": plan["threads"], "shipped": Path(plan["shipped"])}
-    report = grade_file(Path(file), learner=learner, **options)
+    report = grade_file(Path(file), learner=learner, timeout=plan["timeout"], threads=plan["threads"])
     half = Path(plan["results"]) / f"{number}.half"
     half.write_text(json.dumps(report.as_dict()))
     half.rename(half.with_suffix(".json"))

@@ -52,12 +52,10 @@ class Run:
     """The last line that the run itself printed."""
 
 
-def grade_file(
-    path: Path, lesson: str | None = None, *, shipped: Path | None = None, learner: str = "", **options: Any
-) -> Report:
+def grade_file(path: Path, lesson: str | None = None, *, learner: str = "", **options: Any) -> Report:
     """Grade a notebook of a lesson, or of the lesson that it says it is of; the options are `grade_notebook`'s."""
     try:
-        solved = read_lesson(lesson or lesson_of(path, shipped), shipped)
+        solved = read_lesson(lesson or lesson_of(path))
     except LorakitError as error:
         return not_graded(path, learner, str(error))
     return grade_notebook(path, solved, learner=learner, **options)

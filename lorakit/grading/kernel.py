@@ -5,7 +5,7 @@ import sys
 
 
 def fresh_checks(seal: str) -> None:
-    """Load the checks anew, so that nothing which an answer did to them counts, and set the seal of this run."""
+    """Load the checks' own modules anew, undoing what an answer did to them, and set the seal of this run."""
     for name in [name for name in sys.modules if f"{name}.".startswith("lorakit.checks.")]:
         del sys.modules[name]
     importlib.import_module("lorakit.checks.frame").seal = seal

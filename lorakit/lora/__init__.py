@@ -9,6 +9,7 @@ from lorakit.lora.layer import (
     unmerge,
 )
 from lorakit.lora.size import (
+    LINEAR_LAYERS,
     Shapes,
     adapter_file_bytes,
     check_target_modules,
@@ -19,6 +20,7 @@ from lorakit.lora.size import (
 )
 
 __all__ = [
+    "LINEAR_LAYERS",
     "LoRALinear",
     "Shapes",
     "adapter_file_bytes",

@@ -1,6 +1,6 @@
 """How large LoRA's adapters are, from the shapes of a model alone: weights to train, and bytes on disk.
 
-Lesson 07 counts them by hand first.
+Lesson 07 has you count them by hand.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +13,8 @@ from lorakit.models import empty_model, linear_shapes
 
 Shapes = Mapping[str, tuple[int, int]]
 """(in_features, out_features) of layers, by their full names."""
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Of a Llama-type block, by their last names."""
 
 
 def count_lora_parameters(model: PreTrainedModel | PretrainedConfig, r: int, target_modules: Collection[str]) -> int:

@@ -1,4 +1,7 @@
-"""Training steps measured on GPUs: made by `lorakit memory --measure`, kept as JSON, one file for each run of it."""
+"""Training steps measured on GPUs: a JSON file for each run of `lorakit memory --measure`.
+
+`published.csv` has what others have measured of their own code (see `lorakit.memory.published`).
+"""
 
 import json
 from functools import cache

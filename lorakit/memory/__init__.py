@@ -1,16 +1,7 @@
 """Every byte of a training step: predicted in closed form, counted in a dry run, measured on a GPU. Lesson 11."""
 
-from lorakit.memory.cards import (
-    CARDS,
-    Card,
-    Proposal,
-    Verdict,
-    estimate_on,
-    find_card,
-    fits,
-    judge_cards,
-    smallest_changes,
-)
+from lorakit.memory.advice import Proposal, Verdict, judge_cards, smallest_changes
+from lorakit.memory.cards import CARDS, Card, estimate_on, find_card, fits
 from lorakit.memory.closed_form import MemoryEstimate, Moment, estimate_memory
 from lorakit.memory.measure import Measurement, measure_memory
 from lorakit.memory.plan import TrainingPlan, resolve_attention

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 from lorakit.errors import LorakitError
-from lorakit.finetune.machine import write_whole
+from lorakit.housekeeping import write_whole
+from lorakit.lora import LINEAR_LAYERS
 from lorakit.measurements import FOLDER
 from lorakit.memory.measure import measure_memory
 from lorakit.memory.plan import TrainingPlan
 from lorakit.memory.presets import preset
 
-ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MODELS = (
     "SmolLM2-135M",
     "Qwen2.5-0.5B",
@@ -31,13 +31,13 @@ MODELS = (
     "Mistral-7B",
     "Llama-3-8B",
 )
-METHODS = (
+BASES = (
     {"method": "full"},
     {"method": "lora"},
     {"method": "qlora"},
     {"method": "qlora", "double_quant": False},
 )
-CHANGES = (
+ONE_AT_A_TIME = (
     {"seq_len": 256},
     {"seq_len": 2048},
     {"seq_len": 4096, "gradient_checkpointing": True},
@@ -47,7 +47,7 @@ CHANGES = (
     {"optimizer": "paged_adamw_8bit"},
     {"optimizer": "sgd"},
     {"optimizer": "none"},
-    {"r": 64, "target_modules": ALL_LINEAR},
+    {"r": 64, "target_modules": LINEAR_LAYERS},
     {"r": 256},
     {"adapter_dtype": "bf16"},
     {"dtype": "fp32"},
@@ -69,21 +69,21 @@ def grid() -> list[tuple[str, TrainingPlan]]:
 
 def _plans() -> Iterator[tuple[str, TrainingPlan]]:
     start = {"micro_batch_size": 1, "seq_len": 1024}
-    for method in METHODS:
+    for base in BASES:
         for rows, tokens in ((1, 512), (1, 2048), (4, 512)):
             yield (
                 "Llama-2-7B",
-                TrainingPlan(**method, micro_batch_size=rows, seq_len=tokens, gradient_checkpointing=True),
+                TrainingPlan(**base, micro_batch_size=rows, seq_len=tokens, gradient_checkpointing=True),
             )
     yield "Llama-2-7B", TrainingPlan(method="full", optimizer="paged_adamw_8bit", gradient_checkpointing=True, **start)
     for model in MODELS:
-        for method in METHODS:
-            yield model, TrainingPlan(**method, **start)
-    for method in METHODS[:3]:
-        for change in CHANGES:
-            if method["method"] == "full" and any(name in change for name in ("r", "adapter_dtype")):
+        for base in BASES:
+            yield model, TrainingPlan(**base, **start)
+    for base in BASES[:3]:
+        for change in ONE_AT_A_TIME:
+            if base["method"] == "full" and any(name in change for name in ("r", "adapter_dtype")):
                 continue
-            yield "Llama-3.2-1B", TrainingPlan(**{**start, **method, **change})
+            yield "Llama-3.2-1B", TrainingPlan(**{**start, **base, **change})
 
 
 def measure_grid(path: Path | None, tell: Callable[[str], object]) -> Path:

@@ -16,6 +16,8 @@ ATTENTIONS = ("sdpa", "eager", "math", "efficient", "flash")
 Capability = tuple[int, int]
 """Of a card, as torch.cuda.get_device_capability() gives it."""
 AMPERE: Capability = (8, 0)
+PAGED_FROM = 100_000
+"""Weights from which on bitsandbytes pages a tensor's states (its Optimizer8bit.get_state_buffer)."""
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,11 @@ from functools import cache
 from pathlib import Path
 
 from lorakit.memory.allocator import block_bytes
-from lorakit.memory.closed_form import (
-    HUGGING_FACE,
-    Block,
-    Shape,
-    Stack,
-    constants_bytes,
-    estimate_memory,
-    weights_of,
-)
+from lorakit.memory.block import Block
+from lorakit.memory.closed_form import HUGGING_FACE, Stack, constants_bytes, estimate_memory, weights_of
 from lorakit.memory.plan import DTYPES, TrainingPlan
 from lorakit.memory.presets import preset
+from lorakit.memory.shape import Shape
 from lorakit.memory.tape import Tape, Tensor
 
 PATH = Path(__file__).parent.parent / "measurements" / "published.csv"

@@ -5,7 +5,6 @@ import copy
 from collections.abc import Callable, Iterator
 
 import torch
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PretrainedConfig
@@ -40,6 +39,8 @@ def build_model(config: PretrainedConfig, plan: TrainingPlan, device: str, atten
     elif plan.gradient_checkpointing:
         checkpoint_activations(model)
     if plan.method != "full":
+        from peft import LoraConfig, get_peft_model  # not at the top: an estimate builds no model, and needs no peft
+
         adapters = LoraConfig(r=plan.r, target_modules=list(plan.target_modules), task_type="CAUSAL_LM")
         model = get_peft_model(model, adapters)
         for weight in model.parameters():
@@ -52,6 +53,7 @@ def _quantised(model: nn.Module, plan: TrainingPlan, device: str) -> nn.Module:
     """Its linear layers but `lm_head` in 4 bits, one at a time, and the rest as peft prepares it for training."""
     from bitsandbytes import functional
     from bitsandbytes.nn import Linear4bit, Params4bit
+    from peft import prepare_model_for_kbit_training
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
     quantization = BitsAndBytesConfig(

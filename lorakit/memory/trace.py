@@ -15,11 +15,9 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lorakit.memory.allocator import CachingAllocator
-from lorakit.memory.plan import AMPERE, Capability, TrainingPlan, library_bytes, resolve_attention
+from lorakit.memory.plan import AMPERE, PAGED_FROM, Capability, TrainingPlan, library_bytes, resolve_attention
 from lorakit.memory.step import STEPS, batch_of, build_model, build_optimizer, training_step
 
-PAGED_FROM = 100_000
-"""Weights from which on bitsandbytes pages a tensor's states (its Optimizer8bit.get_state_buffer)."""
 aten = torch.ops.aten
 
 
@@ -43,6 +41,8 @@ class MemoryTrace:
 
 def trace_memory(config: PretrainedConfig, plan: TrainingPlan, capability: Capability = AMPERE) -> MemoryTrace:
     """The bytes of a training step by running it on torch's "meta" device: no weight and no activation is made."""
+    import peft  # noqa: F401  before the counting begins: as it loads, bitsandbytes makes tensors of its own
+
     kernel = resolve_attention(config, plan, capability)
     allocator = CachingAllocator()
     counter = LiveBytes(allocator, workspaces(kernel, plan))
@@ -157,7 +157,7 @@ def workspaces(kernel: str, plan: TrainingPlan) -> dict[Callable, Callable[..., 
         aten._softmax_backward_data.default: lambda grad, output, *rest: _size(output) // share,
     }
     if plan.method == "qlora":
-        import bitsandbytes  # noqa: F401  not at the top: a machine where it fails to import can still do LoRA
+        import bitsandbytes  # noqa: F401  not at the top: a machine without it can still do LoRA
 
         found[torch.ops.bitsandbytes.gemm_4bit.default] = _dequantised
     return found

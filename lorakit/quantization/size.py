@@ -23,10 +23,10 @@ def layer_bytes(
         return weights + 4 * out_features  # a float32 scale a row
     if quant_type not in QUANT_TYPES:
         raise LorakitError(f"quant_type {quant_type!r} is unknown: use None, 'nf4', 'fp4' or 'int8'.")
-    return block_bytes(weights, 4, BLOCK_SIZE, double_quant)
+    return coded_bytes(weights, 4, BLOCK_SIZE, double_quant)
 
 
-def block_bytes(weights: int, bits: int, block_size: int, double_quant: bool) -> int:
+def coded_bytes(weights: int, bits: int, block_size: int, double_quant: bool) -> int:
     """Bytes of the codes of so many weights, of 4 or 8 bits each, and of the scales of their blocks.
 
     Not counted is the mean that double quantisation takes off the scales (4 bytes).

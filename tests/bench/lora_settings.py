@@ -24,10 +24,10 @@ from lorakit.errors import LorakitError
 from lorakit.finetune import TrainConfig, evaluate, finetune
 from lorakit.finetune.adapters import peft_config
 from lorakit.finetune.machine import measured_peak
+from lorakit.lora import LINEAR_LAYERS
 from lorakit.models import load_model
 
 KEPT = ROOT / "runs" / "settings"
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ SETTINGS = {
     "r 64, alpha 16, rsLoRA": lora(64, 16, use_rslora=True),
     "r 8, alpha 16, DoRA": lora(8, 16, use_dora=True),
     "r 8, alpha 16, PiSSA": lora(8, 16, init_lora_weights="pissa"),
-    "r 8, alpha 16, all linear layers": lora(8, 16, targets=LINEAR),
+    "r 8, alpha 16, all linear layers": lora(8, 16, targets=LINEAR_LAYERS),
     "full, lr 2e-5": full(2e-5),
     "full, lr 1e-4": full(1e-4),
     "full, lr 5e-4": full(5e-4),

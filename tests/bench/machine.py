@@ -18,7 +18,7 @@ import psutil
 import torch
 
 from lorakit.errors import LorakitError
-from lorakit.finetune.machine import write_whole
+from lorakit.housekeeping import write_whole
 from lorakit.models import DEFAULT_MODEL, pick_device
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,8 +7,9 @@ import pytest
 from test_explorer import DRAWING, EVIL, Spelled, hears
 from transformers import LlamaConfig
 
+from lorakit.lora import LINEAR_LAYERS
 from widgets import show_adapter_size, show_attention, show_logits, show_tokens
-from widgets.adapter_size import ALPHAS, BLOCK, QUANT_TYPES, RANKS, AdapterSize
+from widgets.adapter_size import ALPHAS, QUANT_TYPES, RANKS, AdapterSize
 from widgets.explorer import script
 from widgets.logits import TEMPERATURES, TOP_KS, TOP_PS, Logits
 
@@ -73,7 +74,7 @@ def test_500_random_settings_are_what_python_says(page, render):
         explorer.value = {
             "r": draw.choice(RANKS),
             "lora_alpha": draw.choice(ALPHAS),
-            "target_modules": [module for module in BLOCK if draw.random() < 0.5],
+            "target_modules": [module for module in LINEAR_LAYERS if draw.random() < 0.5],
             "quant_type": draw.choice(QUANT_TYPES),
         }
         said, expected = page.evaluate(READ, explorer.value), explorer.describe(explorer.value)

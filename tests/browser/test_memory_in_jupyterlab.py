@@ -13,7 +13,8 @@ from test_in_jupyterlab import a_picture_of_the_end as a_picture_of_the_end
 from test_memory_widget import at_random, sliders_at_random
 
 from widgets import show_memory
-from widgets.memory import MOMENTS, PARTS, Memory
+from widgets.memory import Memory
+from widgets.memory_picture import MOMENTS, PARTS
 
 SHOW = "from widgets import show_memory\nexplorer = show_memory('SmolLM2-135M')\nexplorer"
 USE = "print(explorer.config.hidden_size, explorer.plan)"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from lorakit.lora import LINEAR_LAYERS
 from lorakit.memory import TrainingPlan, estimate_memory, measure_memory, preset, trace_memory
-from lorakit.memory.grid import ALL_LINEAR
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -15,7 +15,7 @@ PLANS = [
     ("SmolLM2-135M", {"method": "lora", "attention": "eager", "keep_outputs": True}),
     ("SmolLM2-135M", {"method": "full", "optimizer": "paged_adamw_8bit"}),
     ("Qwen2.5-0.5B", {"method": "qlora", "gradient_checkpointing": True, "seq_len": 1024}),
-    ("Llama-3.2-1B", {"method": "lora", "target_modules": ALL_LINEAR, "r": 64, "optimizer": "adamw_8bit"}),
+    ("Llama-3.2-1B", {"method": "lora", "target_modules": LINEAR_LAYERS, "r": 64, "optimizer": "adamw_8bit"}),
     ("SmolLM2-1.7B", {"method": "qlora", "double_quant": False, "micro_batch_size": 1, "seq_len": 2048}),
     ("gemma-2-2b", {"method": "lora", "micro_batch_size": 1}),
 ]

@@ -7,8 +7,8 @@ def model_gib(linear, other, adapter, method, double_quant):
 
 # %% the course's own count
 def model_gib(linear, other, adapter, method, double_quant):
-    from lorakit.quantization.size import block_bytes
+    from lorakit.quantization.size import coded_bytes
 
     if method == "qlora":
-        return (block_bytes(linear, 4, 64, double_quant) + 4 * (other + adapter)) / (1 << 30)
+        return (coded_bytes(linear, 4, 64, double_quant) + 4 * (other + adapter)) / (1 << 30)
     return (2 * (linear + other) + 4 * adapter) / (1 << 30)

@@ -4,8 +4,9 @@ from random import Random
 from typing import Any
 
 from lorakit.checks.frame import Answer, Trial, any_of, check, judge
-from lorakit.memory.closed_form import Block, Shape
+from lorakit.memory.block import Block
 from lorakit.memory.plan import TrainingPlan
+from lorakit.memory.shape import Shape
 from lorakit.memory.tape import Tape, Tensor
 
 GATE, UP, DOWN = "gate_proj", "up_proj", "down_proj"

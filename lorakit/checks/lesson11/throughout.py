@@ -7,7 +7,7 @@ from lorakit.checks.frame import Answer, Trial, any_of, check, judge
 from lorakit.memory.closed_form import EIGHT_BIT_FROM
 from lorakit.models import BLOCK_SIZE
 from lorakit.quantization import SCALES_PER_BLOCK
-from lorakit.quantization.size import block_bytes
+from lorakit.quantization.size import coded_bytes
 
 GIB = 2**30
 WHOLE = BLOCK_SIZE * SCALES_PER_BLOCK
@@ -48,7 +48,7 @@ def check_model_gib(answer: Answer, draw: Random) -> None:
 def _model_bytes(linear: int, other: int, adapter: int, method: str, double: bool) -> int:
     if method == "lora":
         return 2 * (linear + other) + 4 * adapter
-    return block_bytes(linear, 4, BLOCK_SIZE, double) + 4 * other + 4 * adapter
+    return coded_bytes(linear, 4, BLOCK_SIZE, double) + 4 * other + 4 * adapter
 
 
 def _model_mistakes(
