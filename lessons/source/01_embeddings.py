@@ -61,7 +61,10 @@ prompt = tokenizer(review_prompt("A clever film, and I would gladly see it twice
 )
 with torch.no_grad():
     p = model(**prompt).logits[0, -1].float().softmax(dim=-1)
-{piece: f"{p[tokenizer(piece).input_ids[0]].item():.7f}" for piece in (" positive", "positive", " Positive", "Positive")}
+{
+    piece: f"{p[tokenizer(piece).input_ids[0]].item():.7f}"
+    for piece in (" positive", "positive", " Positive", "Positive")
+}
 
 # %% [markdown]
 # The space makes a factor of two hundred and more, the capital one of seven. Whoever looks for the wrong piece measures the
@@ -264,7 +267,9 @@ for name, rows in {"as they are": table, "less the mean row": table - table.mean
         own = rows[tokenizer(piece).input_ids[0]]
         cosines = torch.nn.functional.cosine_similarity(rows, own, dim=-1)
         above = (cosines > 0.6).sum().item() - 1
-        print(f"  {piece!r:12} mean {cosines.mean():5.2f}, standard deviation {cosines.std():.2f}; {above} others above 0.6")
+        print(
+            f"  {piece!r:12} mean {cosines.mean():5.2f}, standard deviation {cosines.std():.2f}; {above} others above 0.6"
+        )
 
 # %% [markdown]
 # It depends on the piece: the mean is 0.32 for `' Paris'` and below zero for `' good'`. All rows share a part, their mean,

@@ -421,7 +421,9 @@ measured("8B", rows_of_512("Llama-3-8B", "qlora"))
 # And "LoRA wants more than 20 GB", for 7B and 13B:
 
 # %%
-measured("over 20 GB", [case for name in ("Llama-2-7B", "Llama-2-13B") for case in rows_of_512(name, "lora", (1, 2, 4, 8))])
+measured(
+    "over 20 GB", [case for name in ("Llama-2-7B", "Llama-2-13B") for case in rows_of_512(name, "lora", (1, 2, 4, 8))]
+)
 
 # %% [markdown]
 # Read the lines, and not the verdicts alone. 22 and 10 GB are right for some plan and wrong for most: a claim about memory
