@@ -65,7 +65,7 @@ def index_text(terms: Sequence[Term], lessons: Mapping[str, NotebookNode]) -> st
 
 def explained_in(term: Term, lessons: Mapping[str, NotebookNode]) -> tuple[str, str]:
     """The lesson, and the heading in it, below which a term first stands in bold."""
-    bold = re.compile(rf"\*\*`?{re.escape(term.term)}`?s?\*\*", re.IGNORECASE)
+    bold = re.compile(rf"(?<!`)\*\*`?{re.escape(term.term)}`?s?\*\*", re.IGNORECASE)
     for name, notebook in lessons.items():
         section = ""
         for cell in notebook.cells:

@@ -2,7 +2,7 @@
 # # 00 · Start here
 #
 # **In this lesson you load a real language model on the machine in front of you, watch it write, and see that it is
-# one function: `logits = f(tokens; W)`.** `f` is a fixed computation; `W`, after the semicolon, are its *weights*, the
+# one function: `logits = f(tokens; W)`.** `f` is a fixed computation; `W`, after the semicolon, are its **weights**, the
 # numbers that training sets; `logits` are scores for what comes next. The rest of the course opens that function up, and
 # then retrains it.
 #
@@ -19,8 +19,8 @@
 # %% [markdown]
 # ## The machine
 #
-# A model's weights need a place to live (the *device*) and a number format to be stored and multiplied in (the
-# *dtype*). `pick_device` looks at the machine and chooses. **Predict:** which device, and which dtype, on yours? (Wherever this word
+# A model's weights need a place to live (the **device**) and a number format to be stored and multiplied in (the
+# **dtype**). `pick_device` looks at the machine and chooses. **Predict:** which device, and which dtype, on yours? (Wherever this word
 # stands, write down a guess, run the cell, and compare. That is how the course is meant to be used.)
 
 # %%
@@ -68,8 +68,8 @@ print(tokenizer.decode(written[0]))
 # %% [markdown]
 # ## Text in, tokens out
 #
-# The model never sees letters. A *tokenizer* cuts the text into pieces from a fixed list, its vocabulary, and
-# replaces each piece by its row number in that list. **Predict:** how many pieces will `The capital of France is`
+# The model never sees letters. A **tokenizer** cuts the text into pieces from a fixed list, its **vocabulary**, and
+# replaces each piece, a **token**, by its row number in that list, the **token id**. **Predict:** how many pieces will `The capital of France is`
 # become?
 
 # %%
@@ -84,7 +84,7 @@ ids = tokenizer(text, return_tensors="pt").input_ids.to(model.device)
 # %% [markdown]
 # ## Tokens in, logits out
 #
-# The ids are a tensor. They come in a *batch*, since a model can read several texts at once; `shape` gives the sizes
+# The ids are a tensor. They come in a **batch**, since a model can read several texts at once; `shape` gives the sizes
 # of its axes, here 1 text of 5 tokens.
 
 # %%
@@ -149,7 +149,7 @@ tuple(logits.shape)
 
 # %% [markdown]
 # The shape is (texts, tokens, vocabulary), or `(B, T, V)`. Only the last position matters for the next word: it has
-# read the whole text. `softmax` turns its 49,152 scores into probabilities: each is e to its score, divided by the
+# read the whole text. **Softmax** turns its 49,152 scores into probabilities: each is e to its score, divided by the
 # sum of these over the vocabulary, so that together they make 1.
 
 # %% [markdown]
@@ -263,7 +263,7 @@ for word in LABEL_WORDS:
 # %% [markdown]
 # One sentence proves nothing. The course's data are 9,173 sentences from film reviews (Hutto & Gilbert, 2014). People rated
 # each from −4 to 4; of 10,604 we keep those whose mean rating is at least 1 away from 0, so the hardest are left out.
-# 1,000 are *held out*: no *fine-tune* (further training, on one task) ever trains on those. Here is one as a row.
+# 1,000 are **held out**: no *fine-tune* (further training, on one task) ever trains on those. Here is one as a row.
 
 # %% tags=["private-output"]
 from lorakit.data import split_reviews
@@ -272,7 +272,7 @@ train, held_out = split_reviews()
 held_out[0]
 
 # %% [markdown]
-# **Predict** the model's accuracy on 100 of them: guessing would get about 0.5 right. Then run (about 10 seconds on a
+# **Predict** the model's **accuracy**, the share of right verdicts, on 100 of them: guessing would get about 0.5 right. Then run (about 10 seconds on a
 # laptop).
 
 # %%

@@ -113,7 +113,7 @@ f"{table.shape[0]:,} rows of {table.shape[1]} numbers: {table.numel():,} weights
 
 # %% [markdown]
 # Its name here is `model.embed_tokens.weight`; in other models you meet `word_embeddings.weight` or `wte.weight`.
-# They are the same thing. V is the vocabulary's size and D the *hidden size*: how many numbers stand for a token, all
+# They are the same thing. V is the vocabulary's size and D the **hidden size**: how many numbers stand for a token, all
 # the way through the model.
 
 # %% [markdown]
@@ -205,7 +205,7 @@ for other in found[1:]:
 # %% [markdown]
 # ### Exercise 1.2 · the nearest rows
 #
-# *Medium, 8 minutes.* The *cosine* of two vectors is their dot product (multiply number by number, add up) divided by
+# *Medium, 8 minutes.* The **cosine** of two vectors is their dot product (multiply number by number, add up) divided by
 # both their lengths: 1 where they point the same way, 0 where they are at a right angle, -1 where they point opposite
 # ways. Given a `vector` of shape `(D,)` and a `table` of shape `(V, D)`, return the row numbers (indices) of the `k` rows
 # with the largest cosine, the largest first. For example, with the vector `[1, 0]`, the table `[[0, 5], [9, 9], [2, 1]]` and
@@ -298,7 +298,7 @@ head = model.get_output_embeddings().weight.detach()
 f"lm_head {tuple(head.shape)}, embed_tokens {tuple(table.shape)}, one and the same memory: {head.data_ptr() == table.data_ptr()}"
 
 # %% [markdown]
-# They are not two tables with equal numbers: they are one, with two names. This is called *tying* (Press & Wolf,
+# They are not two tables with equal numbers: they are one, with two names. This is called **tying** (Press & Wolf,
 # 2017), and you can see it in other ways: one word in the config says it; or change a number at one end and look at
 # the other. (`table` shares its memory with the model, so this changes the model; the last line puts it back.)
 

@@ -61,7 +61,7 @@ tuple(x.shape)
 # %% [markdown]
 # ## Three questions to each token
 #
-# Attention is a search. Each token asks: *what am I looking for?* That is its **query**. Each token offers: *what can
+# **Attention** is a search. Each token asks: *what am I looking for?* That is its **query**. Each token offers: *what can
 # I be found by?* Its **key**. And: *what do I hand over to whoever finds me?* Its **value**. All three are made from
 # the same vector, by three matrices of weights (the fourth of them, `o_proj`, comes after softmax). In a Llama-type model
 # they carry these names:
@@ -214,7 +214,7 @@ query, key = (rotary(each[:, :1, 1:2].expand(1, 1, 64, d), theta)[0, 0] for each
 # ## Grouped heads: why k and v are narrower
 #
 # 9 query heads, but only 3 key heads: three neighbouring query heads share one key head and one value head
-# (*grouped-query attention*, Ainslie et al., 2023). To compute, each shared head is repeated until there is one for
+# (**grouped-query attention**, Ainslie et al., 2023). To compute, each shared head is repeated until there is one for
 # each query head.
 
 # %% [markdown]
@@ -264,7 +264,7 @@ f"{K} heads {kv_cache_mib(K):.0f} MiB, {H} heads {kv_cache_mib(H):.0f} MiB"
 # ## Who looks at whom
 #
 # The rest of attention fits in one exercise. The **score** of query i with key j is their dot product, divided by √d,
-# so that scores do not grow with d. A **mask** hides what comes later: this model is trained to predict the next
+# so that scores do not grow with d. A **causal mask** hides what comes later: this model is trained to predict the next
 # token, and at each position it must not see the answer. **Softmax** turns each token's scores into weights that add
 # up to 1.
 

@@ -57,7 +57,7 @@ mine = {name.removeprefix("model.layers.0."): w for name, w in weights.items() i
 
 # %% [markdown]
 # Nine tensors. `self_attn` is the attention half: q, k and v make what a token looks for, is found by and hands over,
-# o brings back what was collected (lesson 02). `mlp` is the feed-forward half. Each half has a norm in front of it:
+# o brings back what was collected (lesson 02). `mlp` is the **feed-forward half**. Each half has a norm in front of it:
 # `input_layernorm` stands before attention, and `post_attention_layernorm`, in spite of its name, before the
 # feed-forward half. The steps of a block are kept under the names below. `residual_mid` and `residual` are the stream after
 # each half; `attention_output` and `down` are what the halves add to it; `normed` and `normed_mid` are what they read:

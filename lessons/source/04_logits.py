@@ -35,7 +35,7 @@ hidden = cache["final_normed"][0, -1]
 tuple(hidden.shape)
 
 # %% [markdown]
-# `lm_head.weight` (*language model head*) has one row for each token of the vocabulary. The score of a token is the
+# **`lm_head`**`.weight` (*language model head*) has one row for each token of the vocabulary. The score of a token is the
 # dot product of its row with that vector: lesson 01's cosine, times both lengths. All of them at once are one product, and
 # this product is the **logits**. **Predict** its shape, and how far it will be from the model's own.
 

@@ -58,7 +58,7 @@ from lorakit.checks.lesson05 import check_whole_pass
 check_whole_pass(whole_pass)
 
 # %% [markdown]
-# Now the real one. This is all that it takes: every weight by its name, and a few numbers of a config. (A tied
+# Now the real one. This is all that it takes: every weight by its name, and a few numbers of a **config**. (A tied
 # `lm_head` is listed too, so there is one name more than there are tensors.)
 
 # %%
@@ -335,8 +335,8 @@ f"{len(moves())} of {len(before)} tensors moved; likeliest was {tokenizer.decode
 #
 # In the step that we train, it is the other way round: the input stays, the weights move. A loss says in one number how wrong the model
 # is; here it is −ln p of `' Paris'`. `backward` computes, for each weight that may learn, how the loss would change
-# if that weight rose a little: its *gradient*. The *optimizer* then takes a step: this one, SGD, moves each such weight
-# by −`lr`, the *learning rate*, times its gradient. `requires_grad_` says who may learn: we *freeze* all but the last
+# if that weight rose a little: its **gradient**. The **optimizer** then takes a step: this one, SGD, moves each such weight
+# by −`lr`, the **learning rate**, times its gradient. `requires_grad_` says who may learn: we **freeze** all but the last
 # block. The optimizer is given all weights, frozen or not; a frozen one gets no gradient, and it passes over what has none.
 # **Predict:** does p of `' Paris'` rise or fall, and by how much?
 

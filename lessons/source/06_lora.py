@@ -18,7 +18,7 @@
 # %% [markdown]
 # ## What a fine-tune changes
 #
-# Fine-tuning moves each weight matrix from W to W + ΔW. The change ΔW has as many numbers as W itself. For a model of
+# **Fine-tuning**, further training of a model that is there, moves each weight matrix from W to W + ΔW. The change ΔW has as many numbers as W itself. For a model of
 # 8 billion weights that is 8 billion numbers to train, to keep an optimizer's state for (AdamW's is two more numbers for
 # each: lesson 11), and to store for each task.
 #
@@ -41,7 +41,7 @@ B, A = torch.randn(576, 8), torch.randn(8, 576)
 f"rank {torch.linalg.matrix_rank(B @ A).item()}: {B.numel() + A.numel():,} numbers for a matrix of {(B @ A).numel():,}"
 
 # %% [markdown]
-# A thirty-sixth. What of a matrix that is not of low rank, but nearly? The *singular value decomposition* says how
+# A thirty-sixth. What of a matrix that is not of low rank, but nearly? The **singular value decomposition** says how
 # nearly. It writes any matrix as a sum of outer products of unit vectors, each with a factor, its **singular value**,
 # from the largest down. Cut that sum after r terms, and you have the nearest matrix of rank r there is, by the sum of
 # squared differences (Eckart & Young, 1936). The squares of the singular values add up to the sum of all squared numbers
@@ -131,7 +131,7 @@ def cut(matrix, r):
 
 # %% [markdown]
 # `step_rows` gives the rows of each step, `collate` makes a batch of them, `completion_loss` adds up −ln p of the
-# right verdicts (its unit is the *nat*). These are lesson 07's. AdamW is an optimizer that divides each gradient by its
+# right verdicts (its unit is the **nat**). These are lesson 07's. AdamW is an optimizer that divides each gradient by its
 # usual size, so that its steps have a size of their own, the learning rate.
 
 
@@ -450,7 +450,7 @@ losses = fit([w for w in model.parameters() if w.requires_grad], steps=12, learn
 # %% [markdown]
 # ## Alpha, and alpha / r
 #
-# The change is scaled by `alpha / r`. Alpha alone is a gain: twice the alpha, and B and A count twice. Since the
+# The change is scaled by `alpha / r`. **Alpha** alone is a gain: twice the alpha, and B and A count twice. Since the
 # optimizer's steps have a size of their own, this acts much like a larger learning rate on the change. Why divide by
 # r? A sum of more products is larger; divided by r, a setting that was good at one rank is not far off at another (whether
 # r or √r is the right divisor is disputed: rsLoRA, below),
@@ -493,7 +493,7 @@ print(*map(line, [*ranks, "r 8, alpha 4", "r 8, alpha 64", "r 64, alpha 16"]), s
 #
 # And the −3.0 of rank 4, whose bracket leaves zero out? The brackets know of the chance in *which sentences* were
 # judged. They know nothing of the chance in training: A is drawn at random, and so is the order of the reviews, so
-# another seed learns differently. Lesson 10 has a record of one setting of each method, with three seeds. **Predict:**
+# another **seed** learns differently. Lesson 10 has a record of one setting of each method, with three seeds. **Predict:**
 # how many points lie between the best and the worst seed?
 
 # %%

@@ -51,7 +51,7 @@ type(model).__name__
 # | `device_map="auto"` | put the weights on the GPU if there is one, and what does not fit on other GPUs or in main memory |
 # | `r=8` | the rank: A has 8 rows, B has 8 columns |
 # | `lora_alpha=16` | the change is multiplied by `lora_alpha / r` = 2 |
-# | `target_modules` | which layers get an adapter, by name: here `q_proj` and `v_proj`, two of the linear layers in each of the 30 blocks (what they do: lesson 02; here only their sizes matter) |
+# | `target_modules` | the **target modules**: which layers get an adapter, by name: here `q_proj` and `v_proj`, two of the linear layers in each of the 30 blocks (what they do: lesson 02; here only their sizes matter) |
 # | `get_peft_model` | freezes all of W and puts A and B beside each target |
 #
 # (Tutorials also set `task_type="CAUSAL_LM"`, which tells peft's own loaders what kind of model it is; the layers are the
@@ -130,15 +130,15 @@ config = TrainConfig(**explorer.value)
 config
 
 # %% [markdown]
-# `micro_batch_size` sentences are in memory at once; after `gradient_accumulation_steps` of these the *optimizer* takes
-# one step. It is AdamW, which moves each weight against a running mean of its gradients, divided by their running size. The
+# `micro_batch_size` sentences, a **micro-batch**, are in memory at once; after `gradient_accumulation_steps` of these, whose
+# gradients add up (**gradient accumulation**), the optimizer takes one step. It is AdamW, which moves each weight against a running mean of its gradients, divided by their running size. The
 # *learning rate*, the size of a step, climbs for `warmup_steps` and then falls linearly to zero. (2e-3 is ten times what
 # tutorials take: there are 40 steps only, and lesson 06 compared it with others.) The other fields can stay as they are.
 
 # %% [markdown]
 # ## The data
 #
-# A row is a prompt, and the completion to be learned after it; `label_words` are the completions among which it is judged.
+# A row is a **prompt**, and the **completion** to be learned after it; `label_words` are the completions among which it is judged.
 # Two rows to look at:
 
 # %% tags=["private-output"]
@@ -198,7 +198,7 @@ f"largest difference in any of the {logits_before.numel():,} logits: {difference
 # ## What the loss counts
 #
 # The loss counts the completion alone: we do not want the model to learn to *write* reviews. `collate` makes a batch
-# of rows, padded to one length, and beside the ids it keeps `labels`. Here are the last five of each row:
+# of rows, filled up to one length (**padding**), and beside the ids it keeps `labels`. Here are the last five of each row:
 
 # %%
 from lorakit.data import collate, encode
@@ -207,7 +207,7 @@ batch = collate(encode(train[:4], tokenizer), tokenizer.pad_token_id)
 batch["labels"][:, -5:]
 
 # %% [markdown]
-# A label is the id of the token that stands there, if it is to be learned, and -100 wherever the prompt or padding
+# A **label** is the id of the token that stands there, if it is to be learned, and -100 wherever the prompt or padding
 # stands: "counts for nothing". Here a completion is one token, `' negative'` (3524) or `' positive'` (2731), and the shorter
 # rows are padded on the left; other data have longer completions, and padding may stand on either side.
 

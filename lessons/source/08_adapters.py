@@ -145,7 +145,7 @@ with torch.no_grad():
 # ## Merging
 #
 # An adapter costs time whenever the model runs: two thin products more in each layer that has one. Once trained, it
-# need not: W' = W + (alpha / r) B A is a matrix of W's own shape.
+# need not: W' = W + (alpha / r) B A is a matrix of W's own shape, and to **merge** is to put it in W's place.
 
 # %% [markdown]
 # ### Exercise 8.1 · merge
@@ -388,7 +388,7 @@ check_mixed_batch(mixed_batch)
 # ## Adding adapters up
 #
 # Can one have both at once: a model that judges reviews *and* answers in that voice? A change is a matrix of W's
-# shape, and matrices can be added, each with a weight (*task arithmetic*, Ilharco et al., 2023):
+# shape, and matrices can be added, each with a weight (**task arithmetic**, Ilharco et al., 2023):
 #
 # $$W' = W + w_1 \Delta W_1 + w_2 \Delta W_2 \qquad \Delta W_i = \frac{\alpha_i}{r_i} B_i A_i$$
 
@@ -508,7 +508,7 @@ show_adapter_dial(model, tokenizer, text=asked_anew[1])
 # %% [markdown]
 # ## What the model has lost elsewhere
 #
-# What is trained for one thing may get worse at others: it *forgets*. To see it, ask for something that has nothing
+# What is trained for one thing may get worse at others: **forgetting**. To see it, ask for something that has nothing
 # to do with either adapter. The archive of the reviews has sentences of newspaper editorials too. How well does each
 # model predict plain text: −ln p of each next token, in nats, on 60 sentences? And, since it is the same sentences
 # each time, how much more than the base, with an interval? **Predict** which adapter costs more, the one with 160

@@ -31,7 +31,7 @@ from widgets import show_number_formats
 show_number_formats()
 
 # %% [markdown]
-# bf16 is float32 with 16 bits cut off: the same range, coarser steps. fp16 has finer steps and a short range: its
+# **bf16** is float32 with 16 bits cut off: the same range, coarser steps. **fp16** has finer steps and a short range: its
 # largest number is 65,504, its least above zero 6e-8, and what is below half of that becomes zero. Small gradients vanish
 # there, which is why training with it needs a *loss scaler*: the loss is multiplied by a large number before the backward
 # pass, and the gradients are divided by it afterwards. **Predict** what becomes of 0.1, 100.3 and 70,000 in each of them.
@@ -46,8 +46,8 @@ for dtype in (torch.float32, torch.bfloat16, torch.float16):
 # weights are mostly small and never needed seven digits.
 #
 # Eight bits have 256 different values, and four have sixteen. There one fixed range for all weights of the world will not
-# do: the few values must go where *these* weights are. So low-bit formats store a small whole number, the **code**, and
-# next to many codes one ordinary float, the **scale**.
+# do: the few values must go where *these* weights are. So **quantisation** stores a small whole number for each weight, the **code**, and
+# next to many codes one ordinary float, the **scale**; to **dequantise** is to make numbers of them again.
 
 # %% [markdown]
 # ## A scale for whole numbers
@@ -72,7 +72,7 @@ codes, codes / 127 * absmax
 # %% [markdown]
 # ## One outlier
 #
-# The step is as large as the *largest* value makes it. To measure what that does, take as the error the root mean
+# A weight far larger than the others is an **outlier**. The step is as large as the *largest* value makes it. To measure what that does, take as the error the root mean
 # square of what was changed, divided by that of the weights themselves.
 
 
@@ -548,7 +548,7 @@ print(*map(line, ["none", "int8", "nf4", "nf4, double", "int4", "fp4"]), sep="\n
 # plain text 0.28 to 0.35 nats a token. nf4 is best both times. On plain text its lead over int4 is some 0.016 nats, though,
 # which is little, as you will see at once.
 #
-# Beside it the paper's Table 2 (Dettmers et al., 2023): mean perplexity, e to the power of the loss, of models from
+# Beside it the paper's Table 2 (Dettmers et al., 2023): mean **perplexity**, e to the power of the loss, of models from
 # 125 million to 13 billion weights, on web text. The two halves have other models and other text: compare the order of the
 # rows in each, never a number of one half with one of the other.
 #
@@ -594,7 +594,7 @@ print(*map(line, sorted(name for name in record["runs"] if name.startswith("nf4"
 # %% [markdown]
 # ## Double quantisation
 #
-# The scales cost 0.5 bits a weight, an eighth of the codes. They are numbers like others, so quantise *them*: each in 8
+# The scales cost 0.5 bits a weight, an eighth of the codes. They are numbers like others, so quantise *them*, which is **double quantisation**: each in 8
 # bits, and 256 of them share one float32 (Dettmers et al., 2023, section 3). Their levels are not evenly spaced either:
 # bitsandbytes' *dynamic* code book has 256: half of the positive ones between 0.1 and 1, half of the rest in the power of ten
 # below, and so on, which makes them dense around zero. Scales are all positive, and

@@ -402,8 +402,8 @@ f"{bytes_loaded / 2**20:.0f} MiB become {weight_bytes(half) / 2**20:.0f} MiB; th
 # %% [markdown]
 # The numbers in the table are the same. But the hidden vectors are float32 now from the first block to the last, where
 # they were rounded to 8 significant bits after every step. peft lifts them to train more stably. **Third,
-# checkpoint:** keep only what enters each block, and compute its inside once more on the way back. Less memory, slower
-# steps.
+# checkpoint:** keep only what enters each block, and compute its inside once more on the way back (**gradient
+# checkpointing**). Less memory, slower steps.
 
 # %%
 half.enable_input_require_grads()
@@ -549,7 +549,7 @@ print(f"{len(mended)} mended, {len(broken)} broken\n", *mended[:4], "--- broken:
 #
 # Is QLoRA worse, and by how much? You have one run of each on 400 sentences. Both have intervals of three or four
 # points either way, and a difference of one or two points cannot be told from noise by these. To see a small
-# difference you need more sentences, several seeds, and the *paired* comparison: both models judge the same
+# difference you need more sentences, several seeds, and the **paired comparison**: both models judge the same
 # sentences, and only those where they disagree count.
 #
 # That takes too long for a lesson, so it was recorded: the same rows in the same order, three seeds, 1,000 held-out
@@ -626,7 +626,7 @@ for pair, paired in record["paired"].items():
 # %% [markdown]
 # ## The paged optimizer
 #
-# The third part of the paper's recipe, after NF4 and double quantisation. AdamW keeps two float32 numbers for each
+# The third part of the paper's recipe, after NF4 and double quantisation, is the **paged optimizer**. AdamW keeps two float32 numbers for each
 # trained weight. `bnb.optim.PagedAdamW8bit` does two things about these 8 bytes. It keeps both numbers in **8 bits**,
 # in blocks with a scale, as double quantisation keeps scales. And it puts them into memory that CUDA moves between
 # GPU and main memory, page by page, as they are needed: **paged**. A batch with long sentences then pushes the

@@ -165,7 +165,7 @@ check_model_gib(model_gib)
 # A weight that is trained has company:
 #
 # - its **gradient**, in its own dtype, from the backward pass to the next `zero_grad`;
-# - the optimizer's **states**. AdamW keeps two running means for each weight, of the gradient and of its square, in the
+# - the **optimizer states**. AdamW keeps two running means for each weight, of the gradient and of its square, in the
 #   weight's own dtype.
 #
 # In float32 that makes 4 + 4 + 4 + 4 = **16 bytes** for each trained weight, before any activation. A frozen weight has
@@ -413,7 +413,7 @@ for method in ("lora", "qlora"):
 # %% [markdown]
 # ## The peak is a moment
 #
-# A run fits if its *largest moment* does. The parts do not add up, since not all are there at once: when gradients
+# A run fits if its *largest moment* does, the **peak**. The parts do not add up, since not all are there at once: when gradients
 # appear, activations go. `estimate_memory` goes through six moments of a step. **Predict** which is the largest, here
 # for our small model with LoRA. ("While it works" is what an operation needs as it runs, such as gradients of activations;
 # "libraries" is what cuBLAS keeps to work in.)
@@ -556,7 +556,7 @@ check_peak(peak_bytes)
 # %% [markdown]
 # ## Against a dry run, and against a GPU
 #
-# A 7B model does not fit here. But its step can be run without storage: on torch's "meta" device tensors have a shape
+# A 7B model does not fit here. But its step can be run without storage, as a **dry run**: on torch's "meta" device tensors have a shape
 # and no numbers. `trace_memory` runs the real model of transformers, the real peft, loss and optimizer on it, and counts
 # what would be alive. It shares no formula with the estimate.
 
