@@ -411,7 +411,7 @@ def test_outputs_survive_a_new_address(executed, capsys):
         "lessons/solutions/07_seven.ipynb",
         "README.md",
     ]
-    assert lines[2] == "README.md: its badges are out of step: run `python lessons/build.py`."
+    assert lines[2] == "README.md: it is out of step: run `python lessons/build.py`."
     build.main([], root=executed)
     assert check(executed, capsys) == []
 
@@ -719,7 +719,7 @@ def test_a_wheel_that_pip_cannot_build_is_one_sentence_and_leaves_nothing(tmp_pa
     for name in ("lorakit", "widgets", "lessons/source", "binder"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text(PYPROJECT + "[broken", encoding="utf-8")
-    for name in ("README.md", "LICENSE"):
+    for name in ("README.md", "LICENSE", "lessons/course_map.svg", "lessons/terms.md"):
         (tmp_path / name).write_text("")
     assert build.main(["--release", str(tmp_path / "class")], root=tmp_path) == 1
     message = capsys.readouterr().err

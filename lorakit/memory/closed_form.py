@@ -1,7 +1,8 @@
 """The memory of a training step in closed form: from a config and a plan to bytes, with no weight and no tensor.
 
 Lesson 11 counts them by hand first. `Block` writes down, operation by operation, what transformers and peft do; `Tape`
-adds up what is kept. Nothing here is fitted: `trace_memory` runs the real step, and is the test of it.
+adds up what is kept. What is allocated is fitted to nothing: `trace_memory` runs the real step, and is the test of it.
+(`reserved_bytes` and `card_bytes` add what was measured beyond it.)
 """
 
 from collections.abc import Callable
