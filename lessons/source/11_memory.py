@@ -21,7 +21,7 @@
 # ## Two units
 #
 # A **GB** is 10⁹ bytes, a **GiB** 2³⁰. They are 7 % apart, enough to decide whether a run fits. Tools mix them: the
-# "24 GB" on a card's box are nearly 24 GiB, and `nvidia-smi` and torch count in MiB and GiB. In this lesson a number
+# "24 GB" on a card's box are 24 GiB or a little less, and `nvidia-smi` and torch count in MiB and GiB. In this lesson a number
 # says which it is. **Predict** first, here and below; then run.
 
 # %%
@@ -42,7 +42,8 @@ f"22 GB are {22 * GB / GiB:.1f} GiB, and 24 GiB are {24 * GiB / GB:.1f} GB"
 # We take the model of the usual table, Llama-2-7B. `preset` gives its config, a few whole numbers that its makers have
 # published; as in lesson 05 they are enough to count its weights. A **plan**, `TrainingPlan`, is all else that decides the
 # bytes of a step: method, rank, targets, optimizer, and how many rows of how many tokens go through at once (a row is one
-# text). What it is not told is as usual: rank 8 on q and v, AdamW, 4 rows of 512 tokens, no checkpointing. QLoRA treats two
+# text). What it is not told is as usual: rank 8 on q and v, AdamW, 4 rows of 512 tokens, no checkpointing, no
+# dropout in the adapters. All rows are equally long: there is no padding, and so no mask. QLoRA treats two
 # kinds of weights differently: the linear layers of the blocks become codes, and all else does not (lesson 10).
 
 # %%
@@ -199,13 +200,14 @@ f"{count:,} weights; bytes a weight: {gradients / count:.2f} gradients, {states 
 
 # %% [markdown]
 # 4 and 8, and the weights' own 4. One thing more, which tables forget: torch's AdamW, in the form that it takes on a GPU
-# by itself (`foreach`), computes the square root of the second state for *all* weights at once before it divides by
-# it. While the optimizer steps there are 20 bytes a weight. (`fused=True` avoids that; transformers' `Trainer` asks for it
-# by itself, a loop of your own does not.)
+# by itself (`foreach`; on a CPU `build_optimizer` asks for it), computes the square root of the second state for *all* weights
+# at once before it divides by it. While the optimizer steps there are 20 bytes a weight. (`fused=True` avoids that: one kernel
+# does all of the step. transformers' `Trainer` asks for it by itself, a loop of your own does not.)
 #
 # Two other ways to keep the states, both from bitsandbytes (lesson 10). `adamw_8bit`: a byte for each state, and a
 # float32 scale for 256 of them, but only in tensors of at least 4,096 weights. `paged_adamw_8bit`: besides, states of
-# tensors of at least 100,000 weights live in the host's memory. **Predict** what 8 bits save on all of Llama-2-7B, and
+# tensors of at least 100,000 weights are in memory that CUDA moves between host and card. torch does not count that memory,
+# though while there is room it sits on the card; where there is none, each step waits for the bus. **Predict** what 8 bits save on all of Llama-2-7B, and
 # on its adapters.
 
 # %%
@@ -265,6 +267,7 @@ check_training_bytes(training_bytes)
 # - **silu(x)**: its slope depends on x, so it keeps x;
 # - **a frozen linear layer, x Wᵀ**: the slope by x is W, which is there anyway. It keeps *nothing*;
 # - **a trained linear layer**: the slope by W is x, so it keeps x;
+# - **softmax, log_softmax**: the slope can be read off the *result*, so it keeps that;
 # - **a sum**: the slope is 1. Nothing;
 # - an operation that no gradient passes through: nothing. A tensor that several keep counts once.
 #
@@ -508,8 +511,8 @@ stepping = max(size for second, size in zip(seconds, live, strict=True) if secon
 f"while the optimizer steps: {stepping / count:.2f} bytes a weight beyond weights and states"
 
 # %% [markdown]
-# 4 of the gradient, 4 of the root. With the 4 of the weight and 8 of the states these are 20. Now QLoRA. **Predict:** will
-# a 4-bit base have smaller activations?
+# 4 of the gradient, 4 of the root. With the 4 of the weight and 8 of the states these are 20. Now QLoRA, beside the 151.18 MiB
+# of LoRA, two figures up. **Predict:** will a 4-bit base have smaller activations?
 #
 # (On a GPU torch takes the attention kernel that the estimate names, `math`, of which more soon. A CPU has another one
 # for float32, so we ask for that one by its name.)
@@ -530,8 +533,8 @@ f"measured {max(live) / MiB:.2f} MiB, predicted {rise(estimate_memory(small, pla
 # `kept`, what one block keeps for its way back, of which there are `layers`; `edge`, what enters a block; `loss`, the
 # most that is there at the loss on top of what the blocks keep; `working`, what going back through a block needs on top;
 # and `gradients`, of all that is trained. To keep it simple, count the gradients at the optimizer alone, and no root. With `checkpointing` a block
-# keeps its `edge` only, and when it goes backward it is first computed anew and keeps what it would have kept, besides its edge: one block
-# at a time. Return the bytes at the largest of three moments: at the loss, on the way back through the last block, and
+# keeps its `edge` only, and when it goes backward it is first computed anew and then keeps `kept` bytes more, while its edge
+# stays too: one block at a time. Return the bytes at the largest of three moments: at the loss, on the way back through the last block, and
 # when the optimizer steps (all that the blocks kept has been freed then).
 
 
@@ -653,7 +656,9 @@ for (name, size), (other_name, other_size) in zip(lora.items(), qlora.items(), s
 # - And **attention keeps eight times as much**. The flash kernel takes 16 bits only. torch's other lean kernel takes
 #   float32, but no grouped heads (lesson 02), and this model has 9 query heads on 3 pairs of keys and values. So `sdpa`
 #   falls to plain operations, the *math* kernel, which keeps the T × T matrix of every head: 4 · H · T bytes for each
-#   token, more with each token that a row has. (Here 18,432; the rest is q, k and v in float32, k and v once for each head.)
+#   token with H heads, more with each token that a row has. (Rows of *different* lengths are padded, and then there is a mask.
+#   transformers repeats k and v for every head in that case, and the lean kernel can take them: the T × T matrices may go, and
+#   the stream in float32 stays. No such step is in the record.) (Here 18,432; the rest is q, k and v in float32, k and v once for each head.)
 #
 # **Predict** how the two compare as rows get longer.
 
@@ -738,7 +743,8 @@ for change in changes:
 #   not twice: what is kept in float32 anyway does not grow.
 # - Checkpointing is the one large lever. Each block keeps only what enters it; going back, it is computed anew, and its
 #   own part is there while it goes back: *one* block's. So the peak is the larger of two moments, the logits or one
-#   block on its way back. They are never there together.
+#   block on its way back. They are never there together (but for the few bytes of the logits' own tensor), and here nearly
+#   level: 5.96 GiB at the loss, 5.92 in the last block.
 
 # %%
 estimate = estimate_memory(config, TrainingPlan("qlora", gradient_checkpointing=True))
@@ -840,7 +846,7 @@ for name in names:
     print("{:13}{:8.1f}{:8.1f}{:29.1f}{:8.1f}".format(name, *sizes))
 
 # %% [markdown]
-# - "An 8B in about 10 GB" is not enough for 4 rows of 512. Its vocabulary costs it 4.2 GB of embedding and head in
+# - 10 GB, as is often said of an 8B, are not enough for 4 rows of 512: it takes 12.1. Its vocabulary costs it 4.2 GB of embedding and head in
 #   float32, and 3 GB at the loss.
 # - 13B with QLoRA and checkpointing takes what a 7B is said to take.
 # - 70B: LoRA holds the weights in 16 bits, 141 GB, which no card of the course's list has. With QLoRA, codes and scales are 35 GB,
@@ -887,20 +893,24 @@ if measured:
 # %% [markdown]
 # How much is reserved depends on the order in which memory comes and goes. `trace_memory` follows the allocator's own
 # rules, and says it in `reserved_bytes`; `estimate_memory` takes the record's median, and `card_bytes` adds the context.
-# So leave room. And a card's own memory is not quite what its name says: the driver keeps some, and a "16 GB" T4 shows
-# 15 GiB. `lorakit.memory.cards` has the cards, and the arithmetic. The smallest card for each of the table's methods,
-# with rank 8 on q and v, on 4 rows of 512 tokens, with checkpointing:
+# So leave room. And a card's own memory is not quite what its name says: error correction takes a sixteenth where it is on (a
+# "16 GB" T4 shows 15 GiB; the L4 and the A10G lose as much), and the driver some more. `lorakit.memory.cards` has the cards, and
+# the arithmetic. The smallest card for each of the table's methods, with rank 8 on q and v, on 4 rows of 512 tokens, with
+# checkpointing, and the GiB that are left on it:
 
 # %%
-from lorakit.memory.cards import CARDS, estimate_on, fits
+from lorakit.memory.cards import CARDS, estimate_on, fits, room_bytes
 
 by_size = sorted(CARDS, key=lambda card: card.memory_bytes)
 
 
 def smallest_card(model, method):
-    """The smallest card that holds it, by name."""
-    plan = TrainingPlan(method, gradient_checkpointing=True)
-    return next((card.name for card in by_size if fits(estimate_on(preset(model), plan, card), card)), "none of these")
+    """The smallest card that holds it, and the room that is left there."""
+    for card in by_size:
+        estimate = estimate_on(preset(model), TrainingPlan(method, gradient_checkpointing=True), card)
+        if fits(estimate, card):
+            return f"{card.name} ({room_bytes(estimate, card) / GiB:.1f})"
+    return "none of these"
 
 
 for name in names:
@@ -908,8 +918,8 @@ for name in names:
 
 # %% [markdown]
 # ("full" is in bf16 with both states in bf16: 67 GB with the roots. An H100 and an A100 80GB are nearly the same size.) So QLoRA with checkpointing does what it is known
-# for: it brings a 7B to a card of 12 GB, or 16 where the vocabulary is large, a 13B to one of 12, and a 70B to one of 80.
-# With LoRA a 7B takes 16 or 24. What QLoRA costs in time and in accuracy, lessons 10 and 12 measure. In a terminal,
+# for: it brings a 7B to a card of 12 GB, or 16 where the vocabulary is large, and a 70B to one of 80. A 13B is on a card of 12
+# by less than the record's own plans scatter: take 16. With LoRA a 7B takes 16, also just so, or 24. What QLoRA costs in time and in accuracy, lessons 10 and 12 measure. In a terminal,
 # `lorakit memory Llama-3-8B --card t4` tells the same of any plan, and the smallest change that makes it fit.
 
 # %% [markdown]
@@ -934,8 +944,8 @@ progress()
 #   checkpointing, and rows that are not too long, it takes less than LoRA: the more, the larger the model.
 # - It is `lorakit.memory.estimate_memory` (the moments), `lorakit.memory.tape.Tape` (what is kept), `trace_memory` (a dry
 #   run of any model) and `measure_memory` (on your GPU). In a terminal: `lorakit memory`.
-# - 22 and 10 GB are true of some plans, and 60 lies between the 54 and 67 of two ways to step (lesson 12). A number of GB means
-#   little without the rows, the checkpointing, the optimizer and the unit.
+# - 22 and 10 GB are true of some plans, and 60 lies between 54 (8 bytes a weight, AdamW fused) and 67 (10, with the roots; lesson
+#   12). A number of GB means little without the rows, the checkpointing, the optimizer and the unit.
 #
 # Back: [lesson 10](10_qlora_finetune.ipynb). Next: [lesson 12](12_lora_vs_qlora.ipynb) holds each claim about LoRA and
 # QLoRA against what was measured.

@@ -433,7 +433,8 @@ measured(
 # ### Cards
 #
 # The notes name cards. What is left of each, with all that a card must hold (lesson 11), for 4 rows of 512 tokens? Below 0
-# it does not fit. ("full" is in 16 bits, weights and both of AdamW's states; in float32 it is twice that.)
+# it does not fit. ("full" is in 16 bits, weights and both of AdamW's states; in float32 it is twice that. The intervals are of
+# what torch allocates; how much more its allocator takes scatters too, and the median of the record is taken.)
 
 # %%
 from lorakit.memory import cards

@@ -230,3 +230,14 @@ def training_bytes(frozen, trained, width, optimizer):
         elif optimizer == "adamw_8bit":
             total += 2 * (n + 4 * n // 256) if n >= 4096 else 2 * 4 * n
     return total
+
+
+# %% above 4,096 -> exactly 4,096 weights has its states in 8 bits too
+def training_bytes(frozen, trained, width, optimizer):
+    total = width * sum(trained)
+    for n in trained:
+        if optimizer == "adamw":
+            total += 2 * width * n
+        elif optimizer == "adamw_8bit":
+            total += 2 * (n + 4 * n // 256) if n > 4096 else 2 * 4 * n
+    return total

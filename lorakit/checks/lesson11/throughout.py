@@ -119,7 +119,8 @@ def check_training_bytes(answer: Answer, draw: Random) -> None:
         for optimizer, width in draw.sample(cases, len(cases)):
             large = [32_768 * draw.randint(1, 9) for _ in range(draw.randint(2, 4))]
             small = [256 * draw.randint(2, 15) for _ in range(draw.randint(1, 3))]
-            trained = draw.sample([*large, *small], len(large) + len(small))
+            sizes = [*large, *small, EIGHT_BIT_FROM]  # and the very first size that is kept in 8 bits
+            trained = draw.sample(sizes, len(sizes))
             frozen = draw.randint(10**6, 10**8)
             returned = answer(frozen, trained, width, optimizer)
             trials.append(
@@ -160,7 +161,11 @@ def _training_mistakes(
     def in_8_bits(change: float) -> float:
         return right + change if eight_bits else right
 
+    at_the_limit = 8 * EIGHT_BIT_FROM - _of_tensor(EIGHT_BIT_FROM, width, "adamw_8bit")
     return {
+        "A tensor of exactly 4,096 weights has its states in 8 bits too: at least 4,096 it says.": in_8_bits(
+            at_the_limit
+        ),
         "Gradients of frozen weights are counted: they get none.": any_of(
             seen, right + width * frozen, right + 4 * frozen, right + 2 * frozen
         ),
