@@ -179,7 +179,7 @@ check_rotate(rotate)
 
 # %% [markdown]
 # The course's `rotary` makes the angles, and turns. (If you have solved 2.2, try `difference(rotate(q, angles),
-# "0.q_rotated")` in a cell of your own.) Values are not turned: where a token stands decides how it is found, not what it
+# "0.q_rotated")` in a cell of your own; the angles above are computed in another order, so expect the last digits.) Values are not turned: where a token stands decides how it is found, not what it
 # hands over.
 
 # %%
@@ -345,7 +345,7 @@ with torch.no_grad():
 # At none: nobody can see what comes later. That is why one pass over a text trains the model at *all* its positions
 # at once, and why a model that writes need not recompute what it has read.
 #
-# Other models have no mask, or only half of one. The first Transformer (Vaswani et al., 2017) was built to translate, and
+# Other models have no mask, or have one in one part only. The first Transformer (Vaswani et al., 2017) was built to translate, and
 # had two towers of blocks. The **encoder** read the text to translate, and its tokens saw all of it, both ways. The
 # **decoder** wrote the translation; it was masked, and had a second attention in each block, to look over at the encoder
 # (**cross-attention**). Llama, Qwen, GPT and this model are **decoder-only**: one tower, masked, and no second text to look
@@ -373,7 +373,7 @@ for layer in (encoder, decoder, model.model.layers[0]):
 # 2. **itself**: a full diagonal;
 # 3. **the first token**, whatever it is: a full first column;
 # 4. **what came next last time**: at the second `' Anna'`, it looks at the token *after* the first `' Anna'`; at the
-#    second `' book'`, at the token after the first.
+#    second `' book'` and the second `' the'`, at the token after the first.
 
 # %%
 from widgets import show_attention

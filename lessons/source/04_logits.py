@@ -5,8 +5,8 @@
 # them probabilities, and a rule picks a word.** You set that rule with sliders, read what each block would have said,
 # and turn two of the scores into a judge of film reviews.
 #
-# *About 50 minutes, of which the machine needs half a minute. Needs lesson 00, its section on the lens lesson 03 too, and a
-# little torch. Numbers in the text are the default model's: on another, trust the cells.*
+# *About 50 minutes, of which the machine needs half a minute. Needs lessons 00 and 01, the section on the lens
+# lesson 03 too, and a little torch. Numbers in the text are the default model's: on another, trust the cells.*
 #
 # You will be able to
 # - compute logits from the last hidden vector, and say what a single one means;
@@ -165,8 +165,8 @@ for name, rule in rules.items():
 # ### Cutting the tail
 #
 # So the unlikely tokens, the *tail*, are cut off before the die is thrown. **Top-k** keeps the k likeliest (Fan et
-# al., 2018). But how many are good depends on the prompt: after "The capital of France is" one or a few, after "My
-# favourite thing about the sea is" many more (we count them below). **Top-p**, or *nucleus* sampling (Holtzman et al., 2020), keeps as many as are needed
+# al., 2018). But how many are good depends on the prompt: after "The capital of France is" few, after "My favourite
+# thing about the sea is" many more (we count them below). **Top-p**, or *nucleus* sampling (Holtzman et al., 2020), keeps as many as are needed
 # to reach a probability of p.
 
 # %% [markdown]
@@ -224,8 +224,8 @@ for name, scores, temperature in [("France", logits, t) for t in (0.5, 1.0, 2.0)
 # Things to try:
 #
 # - How low must the temperature be until `' Paris'` has 99 %? What does it become as the temperature nears 0?
-# - At a temperature of 2, which cut leaves only what could begin an answer: top-k 10, or top-p 0.9? Why does the other
-#   fail?
+# - At a temperature of 2, which cut leaves only what could begin an answer, right or wrong: top-k 10, or top-p 0.9? Why
+#   does the other fail?
 # - Find a prompt where the model is unsure, and one where it is very sure. (The **entropy** of a die is how many bits, yes or
 #   no questions, a throw is worth on average: 0 where one face has everything, 1 for a coin.)
 
@@ -289,8 +289,8 @@ for word in (" Paris", " London", " seven"):
     print(f"{word!r:11}", *(f"{ranks(word)[i]:6,}" for i in shown))
 
 # %% [markdown]
-# For twenty blocks `' Paris'` stands no better than a word that has nothing to do with the question, or than another city.
-# It comes near the first hundred around block 24, and only after the very last block it is first. A caution: the lens reads all blocks in the last one's language. What it cannot read in block 10
+# Up to block 20 `' Paris'` is behind `' London'`, and mostly behind a word that has nothing to do with the question. Then both
+# cities rise, `' Paris'` faster: near the first hundred around block 24, and first only after the very last block. A caution: the lens reads all blocks in the last one's language. What it cannot read in block 10
 # may well be there, written in another way.
 
 # %% [markdown]

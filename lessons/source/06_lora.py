@@ -93,8 +93,8 @@ for name in ("q_proj", "v_proj"):
         print(f"{kind:7} {tuple(W.shape)}", {r: f"{held(matrix, r):.1%}" for r in (1, 8, 64)})
 
 # %% [markdown]
-# This `v_proj` is as full as random numbers are, and this `q_proj` not much less: nobody could replace either by something
-# of rank 8. LoRA does not say that W has a low rank. It says that the *change* has.
+# This `v_proj` is as full as random numbers are. `q_proj` is less so: 8 directions hold three times what they do by chance, but
+# still only a sixth. Nobody could replace either by something of rank 8. LoRA does not say that W has a low rank. It says that the *change* has.
 #
 # ## The change of a real fine-tune
 #
@@ -167,10 +167,9 @@ f"all {len(change)} matrices: rank 8 holds {mean_held:.1%} on average"
 
 # %% [markdown]
 # About 94 % of the change is in 8 directions, of 576 or 192. (Of the squares, that is: the 6 % that are left have a quarter
-# of ΔW's length, √0.06.) No B A forced it there. But is it the *task* that is so simple? Twenty steps of 8 verdicts, on
-# prompts that are all alike, cannot fill many directions, whatever they teach. A control: the same steps with the verdicts
-# shuffled among the reviews, so that there is nothing to learn but the form of an answer. **Predict** what rank 8 holds of
-# *that* change. (About 20 seconds.)
+# of ΔW's length, √0.06.) No B A forced it there. But is it because the *task* is so simple? A control: the same steps with the
+# verdicts shuffled among the reviews, so that there is nothing to learn but the form of an answer. **Predict** what rank 8 holds
+# of *that* change. (About 20 seconds.)
 
 # %%
 from random import Random
@@ -185,19 +184,20 @@ f"loss to {sum(losses[-5:]) / 5:.2f}; rank 8 holds {sum(control) / len(control):
 
 # %% [markdown]
 # Nearly the same. The loss stays at a coin's between two words (ln 2 = 0.69) or above, so it learned no more than that one
-# of two words is wanted; and this change too is of low rank. So a low rank alone says little about what was learned: a short
-# fine-tune has one in any case. What counts is another question. Is the rest *needed*? Take the real change, cut it down to
-# rank r, put it back, and judge 100 held-out sentences each time. **Predict:** from which rank on is it as good as the whole?
-# (About 30 seconds. The first number is the model before training.)
+# of two words is wanted; and this change too is of low rank. So a low rank came out with true verdicts and without, perhaps
+# because twenty steps on prompts that are all alike do not fill many directions: it says little about what was learned. What
+# counts is another question. Is the rest *needed*? Take the real change, cut it down to rank r, put it back, and judge 100
+# held-out sentences each time. **Predict:** from which rank on is it as good as the whole? (About a minute. The first number is
+# the model before training.)
 
 # %%
-for r in (0, 1, 8, max(min(each.shape) for each in change.values())):
+for r in (0, 1, 2, 4, 8, max(min(each.shape) for each in change.values())):
     put({name: cut(each, r) for name, each in change.items()})
     print(f"rank {r:3}: {evaluate(model, tokenizer, held_out[:100])}")
 
 # %% [markdown]
-# Rank 8 is as good as the whole. Rank 1 has most of the loss, which is the form of the answer, and by accuracy nothing yet:
-# 100 sentences cannot tell it from the model before. That a low rank is *enough* is what LoRA rests on (Aghajanyan et al.,
+# Rank 8 and the whole agree, in loss and accuracy, and a lower rank comes near. Rank 1 has most of the loss's fall, which is the
+# form of the answer. Of accuracy, 100 sentences cannot tell any two of these apart. That a low rank is *enough* is what LoRA rests on (Aghajanyan et al.,
 # 2021, had found a kin of it: a fine-tune needs few free parameters). It holds for *this* task, which is small: two words
 # are to be told apart, in 20 steps. A task that asks for more, or a longer run, may need a higher rank, so measure.
 
@@ -220,7 +220,7 @@ show_lora(in_features=576, out_features=576, r=8)
 # *Medium, 8 minutes.* `x` has shape `(..., in_features)`. `W` is `(out_features, in_features)`, as a linear layer
 # keeps it; `A` is `(r, in_features)`, `B` is `(out_features, r)`. Return what the layer makes of `x` with LoRA: W's
 # own output, and what A and then B make of `x`, multiplied by `lora_alpha / r`. Take r from the shapes, and never
-# make the large product of B and A.
+# make the large product of B and A (which gives the same, and takes a matrix of W's size).
 
 
 # %% exercise="6.2" points=3
@@ -524,8 +524,8 @@ loss_figure({name: smooth(runs[name]["losses"]) for name in shown}).show()
 # %% [markdown]
 # (Each point is the mean of the last eight steps, or of as many as there are.) Here alpha and the learning rate do
 # show. Four times the alpha falls fastest at the start, and then swings (and in the table it is the worst of the alphas at
-# rank 8); a quarter of the learning rate starts slowest, as rank 1 does, which has one product to add up where the others
-# have eight. Alpha and learning rate act alike, as a gain and a step size do. After some 25 steps all are level, and what is
+# rank 8); a quarter of the learning rate and rank 1, which has one product to add up where the others have eight, start
+# slowest. Alpha and learning rate act alike, as a gain and a step size do. After some 25 steps all are level, and what is
 # left is mostly which reviews come next: all runs see the same ones.
 
 # %% [markdown]
@@ -602,8 +602,8 @@ progress()
 # %% [markdown]
 # ## In this lesson
 #
-# - The change that a short fine-tune makes is nearly of low rank, though W is not, and whatever it learns: 8 directions held
-#   94 % of it here, and as much with the labels shuffled. What counts is that they were enough to do the task.
+# - The change that a short fine-tune makes is nearly of low rank, though W is not: 8 directions held 94 % of it here, and as much
+#   with the verdicts shuffled. What counts is that they were enough to do the task.
 # - W' = W + (alpha / r) B A, with W frozen: `lorakit.lora.LoRALinear`, with peft's outputs and gradients. B =
 #   0, so nothing changes at first; A is not, so something can.
 # - Alpha is a gain. Rank costs weights, alpha does not.

@@ -5,8 +5,8 @@
 # its base, keep several on one base and serve them in one batch, add two up, turn one up and down, and measure what
 # the model has lost elsewhere.**
 #
-# *About 45 minutes, of which the machine needs 4 to 5 on a laptop with two cores. Needs lesson 00, and lesson 06 or 07 for
-# what LoRA is. Numbers in the text are the default model's: on another, trust the cells.*
+# *About 45 minutes, of which the machine needs 3 to 5 on a laptop with two cores. Needs lessons 00, 06 and 07. Numbers in the
+# text are the default model's: on another, trust the cells.*
 #
 # You will be able to
 # - choose the layers that get an adapter, and say what that choice costs;
@@ -35,8 +35,8 @@ show_adapter_size(AutoConfig.from_pretrained(find_model()))
 # %% [markdown]
 # At rank 8 an adapter beside `q_proj` has 8 × (576 + 576) = 9,216 weights, beside `down_proj` 8 × (1,536 + 576) = 16,896.
 # Every block gets its own A and B, and no two are the same. The norms and the embedding table get none: the norms
-# have 576 numbers each, too few to be worth it, and the table is used by token, not multiplied. (`lm_head` is a
-# linear layer, and could have one; here it shares its weights with that table, so it is left alone.)
+# have 576 numbers each, too few to be worth it, and the table is left alone by custom (peft can put LoRA on it too; `lm_head` is
+# a linear layer, and could have one, but here it shares its weights with that table).
 #
 # The usual choices, with what they cost at rank 8:
 
@@ -73,7 +73,8 @@ for name, targets in choices.items():
 #
 # A short fine-tune on the reviews, as in lesson 07 but with 20 steps, and with checkpointing, which spares memory and
 # takes longer (lesson 10 says how). It needs about a minute. `base_fingerprint` is lesson 07's hash over the base's
-# weights, for later. `finetune` writes the adapter into a fresh folder. **Predict:** how many bytes will that folder have?
+# weights, for later. `finetune` writes the adapter into a fresh folder. **Predict:** how many bytes will its weights have
+# there, at rank 8 on q and v?
 
 # %%
 import tempfile
@@ -91,7 +92,13 @@ run = finetune(config, base, tokenizer, train=train, held_out=sentences, output_
 print(f"before: {run.before}\nafter:  {run.after}")
 
 # %% [markdown]
+# The loss has fallen: the model has learned the form of the answer. The accuracy on these 100 has hardly moved: 20 steps are few,
+# and for better judgement there are lesson 07's 40.
+
+# %% [markdown]
 # ## On disk
+#
+# What has been written:
 
 # %%
 for file in sorted((home / "reviews").iterdir()):
@@ -114,8 +121,8 @@ with safe_open(home / "reviews" / "adapter_model.safetensors", "pt") as file:
         print(name, file.get_slice(name).get_shape())
 
 # %% [markdown]
-# An adapter does not hold its base. It names a folder or a hub's repository (what stands behind the name here is the
-# suffix of our cache's folder), and nothing checks the weights: put on another base of the same shape it loads without a
+# An adapter does not hold its base. It names a folder or a hub's repository (here the folder in which the course keeps its
+# model), and nothing checks the weights: put on another base of the same shape it loads without a
 # word, and may mean nothing. Write down which base you
 # trained on. And there is no scale in the weights: alpha / r comes from the config, so both files belong together.
 #
@@ -173,7 +180,7 @@ check_merge(merge)
 
 # %% [markdown]
 # Now all 60 layers of the real model (`lorakit.lora.merge` does to each what you have just written). The logits
-# should stay, up to rounding. And the time?
+# should stay, up to rounding. And the time? **Predict** what is gained.
 
 # %%
 import time
@@ -198,9 +205,10 @@ print(f"largest difference {(merged - apart).abs().max().item():.1e}")
 print(f"{apart_ms:.1f} ms with the adapter beside W, {merged_ms:.1f} ms merged")
 
 # %% [markdown]
-# A merged model has its base's layers again, and needs no peft to run: `model.merge_and_unload().save_pretrained(…)`
-# makes an ordinary model of it. What it loses: it is 540 MB large in float32 and no longer 1.9, and cannot be switched off. Can it at
-# least be taken apart again?
+# On so short a prompt what is gained may be lost in the noise of a machine that does other things too; certain are 120 products
+# fewer. A merged model has its base's layers again, and needs no peft to run: `model.merge_and_unload().save_pretrained(…)`
+# makes an ordinary model of it. What it loses: it is a file of 540 MB in float32, where the adapter has 1.9, and it cannot be
+# switched off. Can it at least be taken apart again?
 
 # %%
 unmerge(ours)
@@ -221,26 +229,71 @@ f"{moved:,} of {W.numel():,} numbers are not what they were"
 # It leaves rounding behind: nearly nothing, and yet no longer the same model, bit for bit. A server that merges and
 # unmerges all day long should keep a copy, or load the base afresh now and then.
 #
-# In 16 bits the same rounding is no trifle. Neighbouring numbers in bf16 lie 0.4 to 0.8 % apart, and a change of less than
-# half of that is rounded away. **Predict:** which share of W's numbers stays exactly what it was when ΔW is added in bf16?
+# In 16 bits the rounding is coarse. Neighbouring numbers in bf16 lie 0.4 to 0.8 % apart, and a change of less than half of that
+# is rounded away. In this one matrix, **predict:** which share of W's numbers stays exactly what it was when ΔW is added in bf16?
 
 # %%
 W16 = W.to(torch.bfloat16)
 merged16 = (W16.float() + delta).to(torch.bfloat16)
 arrived = merged16.float() - W16.float()
 stuck = (merged16 == W16).float().mean().item()
-f"{stuck:.0%} of the numbers do not move; the change that arrives is off by {(arrived - delta).norm() / delta.norm():.0%}"
+print(
+    f"{stuck:.0%} of the numbers do not move; the change that arrives is off by {(arrived - delta).norm() / delta.norm():.0%}"
+)
+print(f"to round W itself to bf16 moved it by {(W16.float() - W).norm() / delta.norm():.0%} of the change")
 
 # %% [markdown]
-# So a 16-bit merge is an approximation, and the worse the smaller the change is beside W: judge the merged model before
-# you serve it. Beside the base, A and B keep all their digits. Into a base of 4 bits it is worse: lesson 10.
+# That sounds bad, and the rounding of W alone is as large. But such errors point everywhere, and may cancel in the output where
+# the change points in 8 directions. What counts is the model: the next-token probabilities with all base matrices in bf16, once
+# with the adapter beside them and once merged into them. How far they are apart is told by the *KL divergence*, 0 where both say
+# the same (lesson 10 says more). **Predict** it, beside what the adapter as a whole has moved.
+
+# %%
+from lorakit.lora import lora_layers
+
+
+@torch.no_grad()
+def in_bf16(model, merged, scaling):
+    """Log-probabilities of the next token with the matrices rounded to bf16: the adapter merged, or beside them."""
+    layers = [layer for _, layer in lora_layers(model)]
+    kept = [layer.base_layer.weight.clone() for layer in layers]
+    for layer in layers:
+        rounded = layer.base_layer.weight.bfloat16().float()
+        if merged:
+            rounded = (rounded + layer.delta_weight()).bfloat16().float()
+        layer.base_layer.weight.copy_(rounded)
+        layer.scaling = 0.0 if merged else scaling
+    said = model(ids).logits[0, -1].log_softmax(dim=-1)
+    for layer, weight in zip(layers, kept, strict=True):
+        layer.base_layer.weight.copy_(weight)
+        layer.scaling = scaling
+    return said
+
+
+# %% [markdown]
+# Each of the two, and the base without any adapter, against the adapter beside its base:
+
+# %%
+scaling = settings["lora_alpha"] / settings["r"]
+beside, merged = in_bf16(ours, False, scaling), in_bf16(ours, True, scaling)
+none = in_bf16(ours, False, 0.0)
+for _, each in lora_layers(ours):
+    each.scaling = scaling
+for name, other in {"merged in bf16": merged, "no adapter": none}.items():
+    print(f"{name:15} KL {(beside.exp() * (beside - other)).sum().item():.1e} nats")
+
+# %% [markdown]
+# So on this prompt a merge in 16 bits is as good as exact, rounding and all. It is an approximation still, and the worse the
+# smaller the change is beside W: judge the merged model before you serve it. Into a base of 4 bits it is another matter:
+# lesson 10.
 
 # %% [markdown]
 # ## Rows of your own
 #
-# Now a second adapter, for something quite different, from eight rows. **Write your own**: change the rows below, or
-# put others in their place. A row is a prompt and the completion that you want after it. These want answers in a
-# certain voice.
+# Now a second adapter, for something quite different, from eight rows. A row is a prompt and the completion that you want after
+# it (and an end token is put behind it, so that the model learns to stop). These want answers in a certain voice. The text below
+# is about these eight; run it once as it is, and then **write your own**: change the rows, or put others in their place, and
+# run from here on.
 
 # %%
 voice = {
@@ -258,8 +311,8 @@ asked_anew = ["What do cows eat?", "What is the capital of Italy?", "What colour
 asked_anew = [f"Question: {each}\nAnswer:" for each in asked_anew]
 
 # %% [markdown]
-# Twenty steps over all eight rows (about 20 seconds). There is nothing held out, so the loss below says only that the
-# rows were learned. Whether it *generalises*, the questions in `asked_anew` will show: they are in no row.
+# Twenty steps over all eight rows (about 20 seconds). There is nothing held out (the same rows stand in for it), so the loss
+# below says only that the rows were learned. Whether it *generalises*, the questions in `asked_anew` will show: they are in no row.
 
 # %%
 from lorakit.housekeeping import release_memory
@@ -290,11 +343,14 @@ base = run.model.unload()  # the bare base, with no adapter
 model = PeftModel.from_pretrained(base, home / "reviews", adapter_name="reviews")
 model.load_adapter(home / "mine", adapter_name="mine")
 model.eval()
-q_proj = model.base_model.model.model.layers[0].self_attn.q_proj
-{name: tuple(A.weight.shape) for name, A in q_proj.lora_A.items()}, model.active_adapter
+for name in ("reviews", "mine"):
+    print(f"{name:8} {(home / name / 'adapter_model.safetensors').stat().st_size / 1e6:6.1f} MB")
+print(
+    f"base     {sum(w.numel() for n, w in model.named_parameters() if 'lora_' not in n) * 4 / 1e6:6.1f} MB in float32"
+)
 
 # %% [markdown]
-# 1.9 MB against 540. Now the same two prompts under each adapter, and under none. `set_adapter` switches, and
+# 1.9 MB against 538. Now the same two prompts under each adapter, and under none. `set_adapter` switches, and
 # `disable_adapter` is the base.
 
 
@@ -316,10 +372,10 @@ for name in ("reviews", "mine"):
 
 # %% [markdown]
 # The base knows neither task: it writes " Negative" with a capital letter, and rambles on. With `reviews` the verdict
-# is spelled as the reviews had it; what follows it was never trained, since a verdict is one token. With `mine`
-# everything is in the voice of your rows, on questions that are in none of them, and the review too. A voice is
-# quickly learned from eight rows. Knowledge is not: read what it
-# says in that voice beside what the base said.
+# is spelled as the reviews had it; what follows it was never trained, since a verdict is one token; and the questions get
+# verdicts and worse, since an adapter is active everywhere. With `mine` everything is in the voice of the rows, on questions
+# that are in none of them, and the review too. A voice is quickly learned from eight rows. What it *says* in that voice is
+# another matter: read it beside what the base said.
 
 # %% [markdown]
 # ### One batch, several adapters
@@ -358,14 +414,14 @@ with torch.no_grad():
 # %% [markdown]
 # ### Exercise 8.2 · one batch, several adapters
 #
-# *Medium, 10 minutes.* `x` has shape `(B, T, in_features)`: B requests in one batch. `adapters` is a dict from a name
+# *Medium, 10 minutes.* `x` has shape `(N, T, in_features)`: N requests in one batch. `adapters` is a dict from a name
 # to `(A, B, scaling)`, where scaling is alpha / r, and `names` lists for each request which adapter it wants, or None
-# for the plain layer `W` (peft writes `"__base__"`). Return the layer's output, `(B, T, out_features)`.
+# for the plain layer `W` (peft writes `"__base__"`). Return the layer's output, `(N, T, out_features)`.
 
 
 # %% exercise="8.2" points=3
 def mixed_batch(x, W, adapters, names):
-    """Each request of the batch through W and its own adapter: (B, T, in_features) -> (B, T, out_features)."""
+    """Each request of the batch through W and its own adapter: (N, T, in_features) -> (N, T, out_features)."""
     # BEGIN SOLUTION
     y = x @ W.T
     for i, name in enumerate(names):
@@ -420,8 +476,8 @@ check_combine(combine)
 
 # %% [markdown]
 # Such a sum is a whole matrix again, and no thin product. peft's `add_weighted_adapter` makes an adapter of it, in one
-# of several ways. Here are three. **Predict** for each whether it is the sum: `cat` puts the A's under each other and
-# the B's side by side; `svd` cuts the sum down to the rank of the larger adapter; `linear` adds A to A and B to B.
+# of several ways. Here are three. `cat` puts the A's under each other and the B's side by side; `linear` adds A to A and B to B;
+# `svd` takes the best matrix of the larger adapter's rank. **Predict:** which is the sum, and how far off are the others?
 
 # %%
 from peft.tuners.lora import LoraLayer
@@ -469,11 +525,10 @@ for way in ways:
     print(f"{way:7}", written(prompts))
 
 # %% [markdown]
-# The sum is right and the model is not, quite. With `cat` and `svd`, which are the sum or nearly, the review still gets
-# its verdict first, and some questions their voice; but others begin with a verdict, and what follows a verdict has
-# come apart. With `linear` all is mixed up, as its two extra products let one expect. The two adapters were trained
-# apart, each to be alone beside W, and together they push each block further than either had done. Less of both may
-# be more:
+# The sum is right and the model is not, quite. With `cat` and `svd`, which are the sum or nearly, the review still gets its
+# verdict first, and some questions their voice; but not all, and what follows a verdict has come apart. With `linear` all is
+# mixed up, as its two extra products let one expect. The two adapters were trained apart, each to be alone beside W. Does less
+# of both do better?
 
 # %%
 model.add_weighted_adapter(pair, [0.7, 0.7], "softer", combination_type="cat")
@@ -481,8 +536,7 @@ model.set_adapter("softer")
 written(prompts)
 
 # %% [markdown]
-# At seven tenths of each, the review begins with its verdict, and two of the three questions have their voice; the one
-# about Italy has not. The weights of a sum are to be found by trying, as alpha is. Nothing says that 1 and 1 is right, nor
+# At seven tenths of each some answers are better and one is worse: a draw. The weights of a sum are to be found by trying, as alpha is. Nothing says that 1 and 1 is right, nor
 # that any pair is.
 
 # %% [markdown]
@@ -501,9 +555,9 @@ show_adapter_dial(model, tokenizer, text=asked_anew[1])
 
 # %% [markdown]
 # The base would end its answer before it began. From 0.3 on the first token of "Aye" leads, and from 0.6 on it leaves
-# little to all others: the logits move evenly, and softmax makes nearly a switch of it. Beyond 1.5 it slowly falls
+# little to all others: the logits move roughly evenly, and softmax makes nearly a switch of it. Beyond 1.5 it slowly falls
 # again. What lies beyond 1 nobody has trained: it can be more of the same, or something else. The divergence in the
-# results says how far all probabilities together are from the base's, 0 where they are the same (lesson 10 says more).
+# results, in bits, says how far all probabilities together are from the base's: the KL divergence again (a nat is 1.44 bits).
 
 # %% [markdown]
 # ## What the model has lost elsewhere
@@ -532,7 +586,8 @@ with model.disable_adapter():
 print(f"base      {by_base.mean():.3f} nats a token")
 
 # %% [markdown]
-# Now with the adapters, and with one of them dialled up and down.
+# (That is much: single sentences of newspapers, with nothing before them, for a small model.) Now with the adapters, and with one
+# of them dialled up and down.
 
 # %%
 for name, dial in (("reviews", 1), ("mine", 0.5), ("mine", 1), ("mine", 2)):

@@ -4,8 +4,8 @@
 # **In this lesson you put a QLoRA layer together and find it equal to the libraries', repeat lesson 07's fine-tune on
 # a base that is held in 4 bits, set it beside LoRA and full fine-tuning, and merge its adapter in three ways.**
 #
-# *About 80 minutes, of which the machine needs 5 on a laptop with two cores. Needs lessons 00, 06 and 07; lesson 09
-# builds the 4-bit codes from scratch, this one uses them. Numbers in the text are the default model's: on another, and on
+# *About 80 minutes, of which the machine needs 5 on a laptop with two cores. Needs lessons 00, 06, 07 and 09.
+# Numbers in the text are the default model's: on another, and on
 # another kind of processor, trust the cells.*
 #
 # You will be able to
@@ -43,8 +43,8 @@ show_qlora(layer, compute_dtype=pick_device("cpu").compute_dtype)
 
 # %% [markdown]
 # Only what is on the left and on the right is kept. The matrix in the middle is made when x arrives, used, and thrown
-# away; going back it is made once more. It has the dtype that the machine multiplies in (on this CPU, float32 or
-# bfloat16). So "4-bit training" computes no product in 4 bits: 4 bits is how W is *stored*.
+# away; going back it is made once more. It has the dtype that the machine multiplies in (the picture
+# says which). So "4-bit training" computes no product in 4 bits: 4 bits is how W is *stored*.
 #
 # (The paper's recipe has two things more: adapters on *every* linear layer, and a *paged* optimizer, which comes
 # further down. Here all but the base stays as in lesson 07, so that only the base differs.)
@@ -58,7 +58,9 @@ show_qlora(layer, compute_dtype=pick_device("cpu").compute_dtype)
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-device = "auto" if torch.cuda.is_available() else "cpu"  # bitsandbytes wants a hub for Apple's GPU
+device = (
+    "auto" if torch.cuda.is_available() else "cpu"
+)  # not "auto": on a Mac that would be its GPU, for which bitsandbytes fetches a kernel from a hub
 bnb_config = BitsAndBytesConfig(
     load_in_4bit=True,
     bnb_4bit_quant_type="nf4",
@@ -85,7 +87,7 @@ model.print_trainable_parameters()
 # %%
 from lorakit.housekeeping import release_memory
 
-del model  # the course's loader does the same, cures one fault of the library on CPUs and refuses another
+del model  # the course's loader does the same, and takes care of faults that the library has on CPUs
 release_memory()
 # %% [markdown]
 # ## One place for the settings
@@ -114,15 +116,10 @@ config = TrainConfig(**explorer.value)
 config
 
 # %% [markdown]
-# And one setting for the machine. Where a CPU multiplies in bf16, PyTorch's library for it, oneDNN, compiles a small
-# program for each shape of matrix that it meets, and two caches keep the last 1,024 of these. Sentences of many
-# lengths make many shapes, so a training fills them: the peak memory then tells of these programs, more than of
-# the weights that this lesson is about. Let them keep 64. That changes no result.
-
-# %%
-import os
-
-os.environ |= {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
+# (One more setting, of the machine. Where a CPU multiplies in bf16, PyTorch's library for it, oneDNN, compiles a small program
+# for each shape of matrix that it meets, and two caches keep the last 1,024 of these. Sentences of many lengths make many
+# shapes, so a training fills them, and the peak memory then tells of these programs more than of weights. `import lorakit` has
+# them keep 64, which changes no result.)
 
 # %% [markdown]
 # ## What is 4-bit, and what is not
@@ -146,7 +143,7 @@ print(f"together       {sum(tensors.values()):4} tensors   {sum(stored.values())
 # `uint8` holds the codes, two to a byte: 210 linear layers. The rest stayed as it was: the embedding table, tied with
 # `lm_head`, and 61 small norm vectors. (What the explorer has on top of this are scales, which come below.) In a
 # model this small the table is a fifth of all weights, so "4-bit" shrinks the whole by far less than eight times. In
-# an 8B model it is a smaller share, and the saving is closer to what the name says. (On a GPU, preparing the model
+# an 8B model its two tables are an eighth, and from 16 bits the whole shrinks by a little less than three. (On a GPU, preparing the model
 # for training will lift the table to float32, and double its bytes.)
 #
 # A trap: the packed tensors have half as many *elements* as weights, so adding up `numel()` undercounts the model.
@@ -264,8 +261,9 @@ print(f"{'together':20} {found:>12,} bytes, or {found * 8 / weights:.4f} bits a 
 # *Medium, 10 minutes.* `packed` holds a layer's codes, uint8, two to a byte, the first of the two in the higher half,
 # and row after row of W. `levels` are the 16 levels of the code book, and `absmax` has one scale for every 64 weights
 # in that order. `A` is `(r, in_features)`, `B` is `(out_features, r)`. Return what the layer with its adapter makes
-# of `x`, `(..., in_features)`: the dequantised base's output, and the scaled change. (`packed >> 4` and `packed & 15`
-# are the two halves.)
+# of `x`, `(..., in_features)`: the dequantised base's output, and the scaled change. (`packed`, `(n,)`, may be in one row.
+# `packed >> 4` and `packed & 15` are the two halves; make them `.long()` before you index with them, since torch takes uint8
+# for a mask.)
 
 
 # %% exercise="10.3" points=3
@@ -356,7 +354,7 @@ f"largest difference: logits {logits_apart:.1e}, gradients {gradients_apart:.1e}
 
 # %% [markdown]
 # Nothing, or next to nothing. Our codes are theirs bit for bit (lesson 09), and the rest is the same sum. So you have
-# seen all of QLoRA now. What the library adds is speed on a GPU: it has *kernels*, programs that run there, which turn
+# seen all of QLoRA now. What the library adds is speed: it has *kernels*, programs that run there, which turn
 # codes into numbers quickly, and one that does it while it multiplies, where few tokens go through at once.
 
 # %%
@@ -412,9 +410,10 @@ embedded = half.get_input_embeddings()(ids.to(half.device))
 f"checkpointing {half.is_gradient_checkpointing}, what enters the first block wants a gradient: {embedded.requires_grad}"
 
 # %% [markdown]
-# The first of these two lines is there for the second. PyTorch's older way of checkpointing gives a block a backward
-# pass only if what *enters* it wants a gradient, and with all of the base frozen nothing does: the adapters would
-# learn nothing. (The newer way, `use_reentrant=False`, needs no such help.) And peft's function on a fresh base:
+# The first of these two lines is there for PyTorch's older way of checkpointing (`use_reentrant=True`). It gives a block a
+# backward pass only if what *enters* it wants a gradient, and with all of the base frozen nothing does: the adapters would
+# learn nothing. The newer way, which transformers takes here by itself, needs no such help; peft does it in any case. And
+# peft's function on a fresh base:
 
 # %%
 by_hand = [(weight.dtype, weight.requires_grad) for weight in half.parameters()]
@@ -611,7 +610,8 @@ for pair, paired in record["paired"].items():
         print(f"{pair:13} {seed:>4}: {difference:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}")
 
 # %% [markdown]
-# **QLoRA did worse than LoRA**: the interval of the mean leaves zero out. Two of the three seeds alone could not have
+# **In these three runs QLoRA did worse than LoRA**: the interval of the mean leaves zero out (it knows of the choice of
+# sentences, not of that of seeds, and three are few). Two of the three seeds alone could not have
 # told you. And "less than 1 % loss", as is often said? The mean is two points, but the interval reaches just below one, so
 # these runs cannot tell (lesson 12 makes a verdict of that). Look at the numbers before the arrows too: rounding cost nearly
 # six points before any training; after it the gap is two. Go by accuracy here: the loss also counts how sure a model is, and can rise where
@@ -620,8 +620,7 @@ for pair, paired in record["paired"].items():
 # **Full fine-tuning and LoRA cannot be told apart**: with two seeds the one comes out ahead, with the third the other,
 # and the interval of the mean has zero nearly in its middle. That is not yet "equal": a point either way would fit.
 #
-# The interval of a mean covers the choice of sentences, not that of seeds, and three seeds are few: the single lines
-# show how far those lie apart. All of this is *one* task and *one* small model. A larger one may lose less by rounding.
+# The single lines show how far seeds lie apart. All of this is *one* task and *one* small model. A larger one may lose less by rounding.
 
 # %% [markdown]
 # ## The paged optimizer
@@ -690,8 +689,9 @@ def next_logits(model):
 
 
 # %% [markdown]
-# Three numbers for each model: the **drift**, how far its logits lie from those of the unmerged QLoRA model; the **KL
-# divergence** of its next-token distribution from that model's, in nats, 0 where both say the same; the accuracy.
+# Three numbers for each model: the **drift**, how far its logits lie from those of the unmerged QLoRA model (a standard deviation,
+# so a shift of all of them does not count); the **KL divergence** from that model's next-token distribution to this one's, in
+# nats, 0 where both say the same; the accuracy.
 
 # %%
 import torch.nn.functional as F
@@ -738,7 +738,7 @@ merged = merged_into(load_model(dtype=torch.float32)[0])
 report("base before quantising", next_logits(merged))
 
 # %% [markdown]
-# It drifts, and not because of the merge: this base gives other logits than its 4-bit copy, with or without an adapter.
+# It drifts, and mostly not because of the merge: this base gives other logits than its 4-bit copy, without any adapter too.
 # But most of what was learned is there, and the accuracy is near, as far as 100 sentences can tell, which leave seven points either
 # way: drift and KL say more here. Many people merge like this, since it is the easiest:
 # it makes a model that nobody has trained, and that has to be judged anew.
@@ -754,6 +754,9 @@ report("merged before, then 4-bit", next_logits(quantize_linears(merged, **four_
 # base, kept in float32, and then in bf16:
 
 # %%
+import transformers
+
+transformers.logging.set_verbosity_error()  # it would tell the dtype, which we have chosen
 del merged
 release_memory()
 base = load_model(**four_bits, dtype=torch.float32)[0].dequantize()
@@ -826,12 +829,12 @@ for start, W in {"the dequantised W": W_codes, "the W before quantising": W_befo
     print(f"added to {start:24} {changed:5.1%} of the codes change, and {share:4.0%} of the change arrives")
 
 # %% [markdown]
-# The dequantised W lies on the levels, every number of it. A change that is small beside the gap between two levels
-# takes hardly any number past the middle of a gap, so nearly all round back to where they came from. The W before
+# (The size of a matrix is the root of the sum of its squares.) The dequantised W lies on the levels, every number of it. A
+# change that is small beside the gap between two levels takes hardly any number past the middle of a gap, so nearly all round back to where they came from. The W before
 # quantising lies anywhere in the gaps. The same small change takes some numbers past a middle, about as many as it
 # should: each of them jumps too far, and on the average the jumps come out right.
 #
-# So what of the sentence that *several adapters cannot be merged into a quantised base*? It is nearly right:
+# You may read that *several adapters cannot be merged into a quantised base*. It is nearly right:
 #
 # - It can be done, with one adapter or with several, and no error stops you. But what arrives is little, and after
 #   each merge the numbers stand on levels again, so the next one is rounded away like the first.

@@ -25,13 +25,8 @@
 #
 # Most claims name no condition, so they are tested over a range of them, and hold if they hold everywhere in it. A few say
 # what is *possible* ("within reach"): for these, one favourable plan each is enough.
-#
-# (The first lines set what lesson 10 explains: on CPUs that multiply in bf16, PyTorch keeps at most 64 compiled programs.)
 
 # %%
-import os
-
-os.environ |= {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 from lorakit.models import BLOCK_SIZE, empty_model, linear_shapes
 import torch
 from IPython.display import Markdown

@@ -295,7 +295,9 @@ def _merge_mistakes(
     new_codes, new_absmax = _requantised(merged, levels)
     old_scaled, _ = _requantised(merged, levels, absmax)
     delta = _requantised(right, levels)
-    below = torch.bucketize(merged.view(-1, BLOCK) / new_absmax[:, None], levels, right=True).view(codes.shape) - 1
+    scaled = merged.view(-1, BLOCK) / new_absmax[:, None]
+    below = torch.bucketize(scaled, levels, right=True).view(codes.shape) - 1
+    pairs = new_codes.flatten()[0::2] << 4 | new_codes.flatten()[1::2]
     largest = merged.abs().max()
     whole, _ = _requantised(merged, levels, largest.expand(len(absmax)))
 
@@ -324,9 +326,25 @@ def _merge_mistakes(
         "This is the change alone, in codes: it is to be added to the base.": delta,
         "These are the old codes and scales: nothing has been merged.": (codes, absmax),
         "This is the lower of the two levels around a number: the nearer one is wanted.": (below, new_absmax),
-        "This is the upper of the two levels around a number: the nearer one is wanted.": (
-            (below + 1).clamp(max=15),
+        "This is the upper of the two levels around a number: the nearer one is wanted.": any_of(
+            seen,
+            ((below + 1).clamp(max=15), new_absmax),
+            (torch.bucketize(scaled, levels).view(codes.shape), new_absmax),
+        ),
+        "These are the levels themselves: their places are the codes.": (levels[new_codes.long()], new_absmax),
+        "The sum is not divided by the scale of its block before the nearest level is sought.": (
+            nearest(merged, levels),
             new_absmax,
+        ),
+        "The change is divided by in_features: alpha is divided by r, the number of A's rows.": plus(
+            alpha / A.shape[1] * change
+        ),
+        "Two codes share a byte here: each is to be a number of its own.": any_of(
+            seen, *((packed, new_absmax) for packed in (pairs, pairs.view(-1, BLOCK // 2), pairs.view(rows, -1)))
+        ),
+        "absmax has an axis of length 1 left over: one scale for each block is wanted.": (
+            new_codes,
+            new_absmax[:, None],
         ),
         "The change is scaled by alpha: it is alpha / r.": plus(alpha * change),
         "The change is not scaled.": plus(change),

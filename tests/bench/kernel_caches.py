@@ -4,7 +4,7 @@
 
 Where a CPU multiplies in bf16, oneDNN compiles a kernel for each shape of matrix, and two caches keep these: its own,
 and one in PyTorch. Sentences of many lengths make many shapes. Each run has a process of its own; a step's time is the
-median of its steps. Lesson 10 sets what is measured here.
+median of its steps. `lorakit/__init__.py` sets what is measured here.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from machine import GIB, RECORDS, ROOT, provenance, refuse_existing, write_recor
 from lorakit.errors import LorakitError
 
 CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-KEPT = {"as they are": {}, "64 kernels": dict.fromkeys(CACHES, "64")}
+KEPT = {"as they are": dict.fromkeys(CACHES, "1024"), "64 kernels": dict.fromkeys(CACHES, "64")}
+"""As they are in torch, and as lorakit sets them."""
 RUN = """
 import json, sys
 from itertools import pairwise
@@ -38,8 +39,8 @@ print("RESULT", json.dumps(result))
 
 def run(method: str, kept: dict[str, str]) -> dict:
     """Peak memory, a step's seconds and the losses of a fine-tune whose process has these settings."""
-    own = {name: value for name, value in os.environ.items() if name not in CACHES}
-    done = subprocess.run([sys.executable, "-c", RUN, method], env=own | kept, cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-c", RUN, method]
+    done = subprocess.run(command, env=os.environ | kept, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise LorakitError(f"the run of {method} with {kept} failed: {done.stderr.strip()[-2000:]}")
     return json.loads(done.stdout.rpartition("RESULT ")[2])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -51,6 +52,7 @@ class JupyterLab:
 
     def __init__(self, folder: Path, port: int):
         self.folder, self.base, self.token = folder, f"http://127.0.0.1:{port}", secrets.token_hex()
+        self.pid = 0
 
     def __call__(self, notebook: str) -> str:
         return f"{self.base}/lab/tree/{notebook}?token={self.token}"
@@ -65,6 +67,12 @@ class JupyterLab:
         """Lose what was set and done so far: open tabs, a theme, the learner's progress."""
         for own in OWN.values():
             shutil.rmtree(self.folder / own, ignore_errors=True)
+
+    def kernel_pid(self) -> int:
+        """The process of the kernel that runs, if it is the only one."""
+        below = psutil.Process(self.pid).children(recursive=True)
+        (kernel,) = [process for process in below if "ipykernel_launcher" in process.cmdline()]
+        return kernel.pid
 
     def shut_down_kernels(self) -> None:
         """End every session, and its kernel with it."""
@@ -84,6 +92,7 @@ def jupyterlab(folder: Path) -> Iterator[JupyterLab]:
     environment = os.environ | {name: str(folder / own) for name, own in OWN.items()} | {"JUPYTER_TOKEN": lab.token}
     log = (folder / "lab.log").open("w")
     server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    lab.pid = server.pid
     try:
         deadline = time.monotonic() + 60
         while True:

@@ -280,3 +280,61 @@ def merge_into_4_bits(codes, absmax, levels, A, B, lora_alpha):
     distances = (blocks / new_absmax[:, None])[..., None] - levels
     new_codes = distances.abs().argmax(dim=-1).view(codes.shape)
     return new_codes, new_absmax
+
+
+# %% places for insertion -> This is the upper of the two levels
+def merge_into_4_bits(codes, absmax, levels, A, B, lora_alpha):
+    W = (levels[codes].view(-1, 64) * absmax[:, None]).view(codes.shape)
+    blocks = (W + lora_alpha / len(A) * (B @ A)).view(-1, 64)
+    new_absmax = blocks.abs().amax(dim=1)
+    return torch.bucketize(blocks / new_absmax[:, None], levels).view(codes.shape), new_absmax
+
+
+# %% levels -> These are the levels themselves
+def merge_into_4_bits(codes, absmax, levels, A, B, lora_alpha):
+    W = (levels[codes].view(-1, 64) * absmax[:, None]).view(codes.shape)
+    blocks = (W + lora_alpha / len(A) * (B @ A)).view(-1, 64)
+    new_absmax = blocks.abs().amax(dim=1)
+    distances = (blocks / new_absmax[:, None])[..., None] - levels
+    new_codes = distances.abs().argmin(dim=-1).view(codes.shape)
+    return levels[new_codes], new_absmax
+
+
+# %% not divided -> not divided by the scale of its block
+def merge_into_4_bits(codes, absmax, levels, A, B, lora_alpha):
+    W = (levels[codes].view(-1, 64) * absmax[:, None]).view(codes.shape)
+    blocks = (W + lora_alpha / len(A) * (B @ A)).view(-1, 64)
+    new_absmax = blocks.abs().amax(dim=1)
+    new_codes = (blocks[..., None] - levels).abs().argmin(dim=-1).view(codes.shape)
+    return new_codes, new_absmax
+
+
+# %% by in_features -> The change is divided by in_features
+def merge_into_4_bits(codes, absmax, levels, A, B, lora_alpha):
+    W = (levels[codes].view(-1, 64) * absmax[:, None]).view(codes.shape)
+    blocks = (W + lora_alpha / A.shape[1] * (B @ A)).view(-1, 64)
+    new_absmax = blocks.abs().amax(dim=1)
+    distances = (blocks / new_absmax[:, None])[..., None] - levels
+    new_codes = distances.abs().argmin(dim=-1).view(codes.shape)
+    return new_codes, new_absmax
+
+
+# %% packed -> Two codes share a byte
+def merge_into_4_bits(codes, absmax, levels, A, B, lora_alpha):
+    W = (levels[codes].view(-1, 64) * absmax[:, None]).view(codes.shape)
+    blocks = (W + lora_alpha / len(A) * (B @ A)).view(-1, 64)
+    new_absmax = blocks.abs().amax(dim=1)
+    distances = (blocks / new_absmax[:, None])[..., None] - levels
+    new_codes = distances.abs().argmin(dim=-1).view(codes.shape)
+    flat = new_codes.flatten()
+    return flat[0::2] << 4 | flat[1::2], new_absmax
+
+
+# %% keepdim -> an axis of length 1 left over
+def merge_into_4_bits(codes, absmax, levels, A, B, lora_alpha):
+    W = (levels[codes].view(-1, 64) * absmax[:, None]).view(codes.shape)
+    blocks = (W + lora_alpha / len(A) * (B @ A)).view(-1, 64)
+    new_absmax = blocks.abs().amax(dim=1)
+    distances = (blocks / new_absmax[:, None])[..., None] - levels
+    new_codes = distances.abs().argmin(dim=-1).view(codes.shape)
+    return new_codes, new_absmax[:, None]
