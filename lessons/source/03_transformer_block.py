@@ -461,7 +461,7 @@ def first_token(number=None):
         if i > jump:
             paid.append(steps["attention"][0, :, 1:, 0].mean().item())
             handed.append(steps["v"][0, :, 0].norm(dim=-1).mean().item())
-    return f"attention {sum(paid) / len(paid):.0%}, value {sum(handed) / len(handed):.1f} long"
+    return f"attention {torch.tensor(paid).mean():.0%}, value {torch.tensor(handed).mean():.1f} long"
 
 
 print("as it is:", first_token(), f"\nset back: {first_token(was)}")

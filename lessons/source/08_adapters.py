@@ -279,6 +279,11 @@ beside, merged = in_bf16(ours, False, scaling), in_bf16(ours, True, scaling)
 none = in_bf16(ours, False, 0.0)
 for _, each in lora_layers(ours):
     each.scaling = scaling
+
+# %% [markdown]
+# The second number is what the adapter as a whole has moved:
+
+# %%
 for name, other in {"merged in bf16": merged, "no adapter": none}.items():
     print(f"{name:15} KL {(beside.exp() * (beside - other)).sum().item():.1e} nats")
 

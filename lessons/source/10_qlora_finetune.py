@@ -694,8 +694,10 @@ def next_logits(model):
 # nats, 0 where both say the same; the accuracy.
 
 # %%
+import transformers
 import torch.nn.functional as F
 
+transformers.logging.set_verbosity_error()  # it would tell a dtype that we choose
 release_memory()
 compute_in_float32(model.eval())
 reference = next_logits(model)
@@ -754,9 +756,6 @@ report("merged before, then 4-bit", next_logits(quantize_linears(merged, **four_
 # base, kept in float32, and then in bf16:
 
 # %%
-import transformers
-
-transformers.logging.set_verbosity_error()  # it would tell the dtype, which we have chosen
 del merged
 release_memory()
 base = load_model(**four_bits, dtype=torch.float32)[0].dequantize()

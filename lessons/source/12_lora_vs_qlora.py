@@ -33,6 +33,7 @@ from IPython.display import Markdown
 
 from lorakit.claims import CLAIMS, Case, claims_table, report, verdict
 
+found = {}  # the cases of each claim, as they are measured
 Markdown(claims_table(CLAIMS))
 
 # %% [markdown]
@@ -86,10 +87,8 @@ check_verdict(verdict_of)
 # `lorakit.claims.judge_case` is this, for a range with two ends. `verdict` makes one word of all cases of a claim, and
 # `report` prints them. What is measured below goes through one small function:
 
+
 # %%
-found = {}
-
-
 def measured(name, cases):
     """Keep the cases of a claim, and print each with its verdict."""
     found[name] = cases

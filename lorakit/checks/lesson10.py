@@ -166,7 +166,7 @@ def check_qlora_forward(answer: Answer, draw: Random) -> None:
     for shapes in ([(64, 64), (64, 64)], [(128, 64), (64, 192), (192, 128)]):
         for inputs, outputs in shapes:
             r = draw.choice([3, 5])
-            alpha = r * draw.choice([1.5, 2.5, 3.5])
+            alpha = r * draw.choice([2.5, 3.5, 4.5])
             packed = torch.randint(256, (outputs * inputs // 2,), dtype=torch.uint8, generator=generator)
             # Above 0, so that no sum cancels; levels of its own, since a code book may be any.
             x, A, B = (

@@ -219,3 +219,10 @@ def qlora_forward(x, packed, absmax, levels, A, B, lora_alpha):
     codes = torch.stack([packed >> 4, packed & 15], dim=1).flatten().long()
     W = (levels[codes].view(-1, 64) * absmax[:, None]).view(len(B), A.shape[1])
     return W + lora_alpha / len(A) * (B @ A)
+
+
+# %% whole numbers -> The scale is a whole number here
+def qlora_forward(x, packed, absmax, levels, A, B, lora_alpha):
+    codes = torch.stack([packed >> 4, packed & 15], dim=1).flatten().long()
+    W = (levels[codes].view(-1, 64) * absmax[:, None]).view(len(B), A.shape[1])
+    return x @ W.T + lora_alpha // len(A) * (x @ A.T @ B.T)
