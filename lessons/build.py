@@ -90,10 +90,15 @@ def make_notebooks(source: Path, repository: str) -> tuple[NotebookNode, Noteboo
     return learner, solved
 
 
-def learner_notebooks(root: Path) -> dict[str, str]:
-    """The text of each learner's notebook, by file name: from its source, since the file may be filled in."""
+def learner_lessons(root: Path) -> dict[str, NotebookNode]:
+    """Each learner's notebook, by the lesson's name: from its source, since the file may be filled in."""
     sources, repository = sorted((root / "lessons" / "source").glob("*.py")), read_repository(root)
-    return {f"{source.stem}.ipynb": notebook_text(make_notebooks(source, repository)[0]) for source in sources}
+    return {source.stem: make_notebooks(source, repository)[0] for source in sources}
+
+
+def learner_notebooks(root: Path) -> dict[str, str]:
+    """The text of each learner's notebook, by file name."""
+    return {f"{lesson}.ipynb": notebook_text(notebook) for lesson, notebook in learner_lessons(root).items()}
 
 
 def badges(repository: str, lesson: str) -> str:
@@ -228,13 +233,8 @@ def readme_with_badges(root: Path, lesson: str) -> tuple[str, str]:
 
 def fresh_index(root: Path) -> str:
     """The index of terms, from all lessons; "" where there is no table of terms."""
-    folder, repository = root / "lessons" / "source", read_repository(root)
-    if not (folder / "terms.csv").exists():
-        return ""
-    sources = sorted(folder.glob("*.py"))
-    return index_text(
-        read_terms(folder / "terms.csv"), {path.stem: make_notebooks(path, repository)[0] for path in sources}
-    )
+    table = root / "lessons" / "source" / "terms.csv"
+    return index_text(read_terms(table), learner_lessons(root)) if table.exists() else ""
 
 
 def write_or_compare(path: Path, text: str, fresh: str, checking: bool) -> list[str]:

@@ -107,11 +107,8 @@ def report(claim: Claim, cases: Sequence[Case]) -> str:
 
 def claims_table(claims: Mapping[str, Claim], found: Mapping[str, Sequence[Case]] | None = None) -> str:
     """A table in markdown: name, claim, test, threshold; with what was `found`, that and the verdict for the test."""
-    heads = [
-        "name",
-        "claim",
-        *(["how it is tested", "threshold"] if found is None else ["threshold", "measured", "verdict"]),
-    ]
+    more = ["how it is tested", "threshold"] if found is None else ["threshold", "measured", "verdict"]
+    heads = ["name", "claim", *more]
     rows = [heads, ["---"] * len(heads)]
     for name, claim in claims.items():
         if found is None:

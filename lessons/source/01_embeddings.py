@@ -67,7 +67,7 @@ with torch.no_grad():
 }
 
 # %% [markdown]
-# The space makes a factor of two hundred and more, the capital one of seven. Whoever looks for the wrong piece measures the
+# The space makes a factor of about two hundred, or more, the capital one of seven. Whoever looks for the wrong piece measures the
 # wrong thing. Our data write a verdict with its space, and in small letters, which training will make the likely ones.
 #
 # ### Bytes, at the bottom

@@ -743,7 +743,7 @@ for change in changes:
 #   not twice: what is kept in float32 anyway does not grow.
 # - Checkpointing is the one large lever. Each block keeps only what enters it; going back, it is computed anew, and its
 #   own part is there while it goes back: *one* block's. So the peak is the larger of two moments, the logits or one
-#   block on its way back. They are never there together (but for the few bytes of the logits' own tensor), and here nearly
+#   block on its way back. They are never there together (unless a loop keeps `outputs` that long), and here nearly
 #   level: 5.96 GiB at the loss, 5.92 in the last block.
 
 # %%
