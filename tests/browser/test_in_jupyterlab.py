@@ -30,7 +30,8 @@ def test_lesson_00_runs_from_top_to_bottom_with_its_stubs_unfilled(lab, page, tm
     assert min(pictures) > 0
 
 
-def test_the_map_of_the_course_opens_drawn_and_leads_to_a_lesson(lab, page, tmp_path):
+def test_the_map_of_the_course_opens_drawn_and_leads_to_a_lesson(lab, page, tmp_path, monkeypatch):
+    monkeypatch.setenv("LORAKIT_DATA", str(tmp_path / "data"))  # of a learner who has done nothing yet
     copy_lessons(LESSONS, tmp_path)
     open_notebook(page, lab(write_map(tmp_path).name))
     row = page.locator(".jp-RenderedMarkdown tr", has_text="00 · ")
