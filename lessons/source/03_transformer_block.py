@@ -21,8 +21,8 @@
 #
 # A Llama-type model is a stack of blocks, equal in shape, each with weights of its own. This is the model that the
 # cell loads, drawn from its own shapes. Boxes with square corners hold weights; those with round ends only compute.
-# Its letters are explained as we come to them (those of attention in lesson 02). By the end of this lesson all of the right
-# half will have run from named weights, held against the model.
+# Its letters are explained as we come to them (those of attention in lesson 02). By the end of this lesson you will have
+# run everything in its right half yourself, and compared it with the model.
 
 # %%
 from lorakit.models import load_model
@@ -149,9 +149,8 @@ len([name for name in weights if "bias" in name]), len(weights)
 # None of 273 names. (Nine for each of 30 blocks, the embedding table, the final norm, and `lm_head`, which is the
 # embedding table again.) Llama does without any bias.
 #
-# And gamma? It is a scale for each number of the stream, as this half hears it. But right behind it stands a matrix, in which
-# each number of the vector meets only its own column: to scale the number is to scale the column. Leave gamma out, and multiply `q_proj`'s columns by gamma instead: do
-# the same queries come out? **Predict.**
+# And gamma? It is a scale for each number of the stream, as this half hears it. But right behind it stands a matrix. Leave
+# gamma out, and multiply `q_proj`'s columns by gamma instead: do the same queries come out? **Predict.**
 
 # %%
 W_q, gamma = mine["self_attn.q_proj.weight"], mine["input_layernorm.weight"]
@@ -160,9 +159,10 @@ folded = without_gamma @ (W_q * gamma).T  # (out, in) times (in,): each column b
 f"{((normed @ W_q.T) - folded).abs().max().item():.1e} of {folded.abs().max().item():.0f}"
 
 # %% [markdown]
-# They do, but for rounding. Only gamma *times* the column counts, so neither gamma nor column should be read alone. (To leave
-# gamma out for good, do the same to k and v: tools that quantise or prune models do this. In training it is one number that
-# scales a whole column, which is why it is there.)
+# They do, but for rounding: each number of the vector meets only its own column, so to scale the number is to scale the
+# column. Only gamma *times* the column counts, and neither should be read alone. (To leave gamma out for good, do the same
+# to k and v: tools that quantise or prune models do this. In training it is one number that scales a whole column, which is
+# why it is there.)
 
 # %% [markdown]
 # ## The feed-forward half
@@ -267,7 +267,8 @@ check_block(block)
 
 # %% [markdown]
 # The course's `block` takes the nine tensors and does just that, with attention from lesson 02. Here it is held
-# against the model's own block, a module of transformers'. `visible` says which token may look at which.
+# against the model's own block, a module of transformers'. `visible` says which token may look at which (`None`: no token
+# is padding).
 
 # %%
 from lorakit.activations.by_hand import block as course_block, visible
@@ -364,14 +365,16 @@ ways[f"number {place} alone"] = [x[place].abs().item() for x in first]
 by_block_figure("The first token's vector", "length, size (log scale)", ways, log=True).show()
 
 # %% [markdown]
-# For most of the way the vector *is* that number, nearly. It rises early, to some 650, is taken back by block 10, and then
-# block 11 writes it in one stroke. Nearly nothing touches it until the last two blocks take most of it away. Such *massive
-# activations* are found in many large language models (Sun et al., 2024). They go with the *attention sinks* of
-# lesson 02: first tokens to which heads give most of their attention when nothing else fits. What the number is for, an
+# For most of the way the vector *is* that number, nearly. It rises early, to some 650; blocks 8 and 9 take most of that
+# back, and then block 11 writes it in one stroke. Nearly nothing touches it until the last two blocks take most of it away.
+# Such *massive activations* are found in many large language models (Sun et al., 2024). They go with the *attention sinks*
+# of lesson 02: first tokens to which heads give most of their attention when nothing else fits. What the number is for, an
 # experiment shall tell, at the end.
 
 # %% [markdown]
 # ## Leave one out
+#
+# *(Short of time? No later lesson builds on this section.)*
 #
 # If every block only adds, the stream goes on without any one of them. **Predict:** of the 30 blocks, how many can be
 # left out, one at a time, so that `' Paris'` is still the likeliest next token? (About 5 seconds.) The function runs all blocks
@@ -411,14 +414,15 @@ fig.add_hline(y=logits[0, -1].float().softmax(dim=-1)[paris].item(), line_dash="
 fig.show()
 
 # %% [markdown]
-# Most blocks can be spared *on this prompt*, at a price, and without block 17 the model is even surer. Without block 0, 1 or
-# 11 nothing works (11 is the next section's). Is that so on another prompt? **Predict** how many blocks can be spared here:
+# Most blocks can be spared *on this prompt*, at a price. Without any one of four the model is even surer, most of all
+# without block 17. Without block 0, 1 or 11 nothing works (11 is the next section's). Is that so on another prompt?
+# **Predict** how many blocks can be spared here:
 
 # %%
 other = tokenizer("The largest planet in our solar system is", return_tensors="pt").input_ids.to(model.device)
 chance, usual = next_logits(other).softmax(dim=-1).max(dim=-1)
 spared = sum(next_logits(other, left_out=i).argmax().item() == usual for i in blocks)
-f"{tokenizer.decode(usual)!r} ({chance.item():.2f}) is still the likeliest without one of {spared} of {len(blocks)} blocks"
+f"{tokenizer.decode(usual)!r} ({chance.item():.2f}) stays the likeliest for {spared} of the {len(blocks)} blocks left out"
 
 # %% [markdown]
 # Far fewer, partly since the model was hardly sure in the first place. A block that can be spared on one prompt is needed on
@@ -435,24 +439,27 @@ was, became = first[jump - 1][place].item(), first[jump][place].item()
 trials = {"all as it is": {}, f"number {place} set back": {"number": (0, place, was)}}
 trials[f"block {jump} left out"] = {"left_out": jump}
 trials[f"block {jump} left out, number {place} put in"] = {"left_out": jump, "number": (0, place, became)}
-for token in range(1, ids.shape[1]):
-    largest = cache[f"{jump}.residual"][0, token].abs().argmax().item()
-    trials[f"token {token}, number {largest} set to 0"] = {"number": (token, largest, 0.0)}
+for token, vector in enumerate(cache[f"{jump}.residual"][0, 1:].float(), start=1):
+    largest = vector.abs().argmax().item()
+    name = f"token {token}, number {largest} ({vector[largest]:.0f}, length {vector.norm():.0f}) set to 0"
+    trials[name] = {"number": (token, largest, 0.0)}
 for name, trial in trials.items():
-    print(f"{name:40} p(' Paris') = {next_logits(ids, **trial).softmax(dim=-1)[paris].item():.3f}")
+    p = next_logits(ids, **trial).softmax(dim=-1)
+    print(f"{name:46} p(' Paris') = {p[paris].item():.3f}, likeliest {tokenizer.decode(p.argmax())!r}")
 
 # %% [markdown]
 # One number of 2,880 (5 tokens of 576), and the model has lost the thread without it; of other tokens the largest number
-# may go, at a price at most. Put it back, and `' Paris'` is on top again although the rest of block 11 is missing. It can say
-# nothing of France: the first token sees itself alone. Do later heads look for it, then? For the blocks after it, how much
-# attention the other tokens pay the first one, and how long the value is that it hands over (lesson 02), with the number
-# and without. **Predict** which of the two changes.
+# may go, at a price at most. (It is number 507 there too, but less than a 200th as large, and only half to two thirds of
+# the vector's length: a mild control.) Put it back, and `' Paris'` is on top again although the rest of block 11 is
+# missing. It can say nothing of France: the first token sees itself alone. Do later heads look for it, then? For the blocks
+# after it, how much attention the other tokens pay the first one, and how long the value is that it hands over (lesson 02),
+# with the number and without. **Predict** which of the two changes more.
 
 
 # %%
 def first_token(number=None):
-    """The share of attention that the first token gets after `jump`, and the mean length of the values it hands over."""
-    x, paid, handed = table[ids], [], []
+    """Means after `jump`: the first token's share of attention, and the length of its values and of others'."""
+    x, paid, handed, elsewhere = table[ids], [], [], []
     for i in blocks:
         steps = course_block(x, weights_of(i), model.config, seen)
         x = steps["residual"]
@@ -461,16 +468,32 @@ def first_token(number=None):
         if i > jump:
             paid.append(steps["attention"][0, :, 1:, 0].mean().item())
             handed.append(steps["v"][0, :, 0].norm(dim=-1).mean().item())
-    return f"attention {torch.tensor(paid).mean():.0%}, value {torch.tensor(handed).mean():.1f} long"
+            elsewhere.append(steps["v"][0, :, 1:].norm(dim=-1).mean().item())
+    attention, value, others = (torch.tensor(each).mean() for each in (paid, handed, elsewhere))
+    return f"attention {attention:.0%}, value {value:.1f} long (of other tokens: {others:.1f})"
 
 
 print("as it is:", first_token(), f"\nset back: {first_token(was)}")
 
 # %% [markdown]
-# Heads look at the first token nearly as much as before. What changes is what they fetch there: nearly nothing while the
-# number is in place, and a full value without it. The norm explains it: with one number of 22,552 in the vector, it presses
-# all others towards 0. So the number makes the sink *empty*: a place to look at without fetching anything. Without it, every
-# head that has nothing to do fetches something, and that may be what drowns `' Paris'`.
+# Heads look at it less without the number: 65 % for 79 %. But what they fetch there changes far more: it gets five times
+# as long, an ordinary value. Why is it short with the number? The norm brings every vector to 24, and this one is then
+# nearly that number alone. So `v_proj` makes of it about 24 times one column, 507, with gamma folded in. **Predict:** is
+# that a long column or a short one?
+
+# %%
+columns = [
+    (w["self_attn.v_proj.weight"] * w["input_layernorm.weight"]).norm(dim=0)  # (D,): the length of each column
+    for w in map(weights_of, blocks[jump + 1 :])
+]
+one, usually = (torch.tensor(each).mean() for each in ([c[place] for c in columns], [c.median() for c in columns]))
+print(f"column {place}: {one:.2f} long, the median column {usually:.2f}, mean over the blocks after {jump}")
+print(f"the shortest of {D} in {sum(c.argmin().item() == place for c in columns)} of {len(columns)} blocks")
+
+# %% [markdown]
+# So little comes out, and the sink is nearly *empty*: a place to look at while fetching hardly anything (though not nothing,
+# and the model needs that little too). Without the number, heads that have nothing to do fetch a full value there, or look
+# elsewhere. Together these drown `' Paris'`, for in no other way does the first token reach the others.
 
 # %% [markdown]
 # ## How far you are
@@ -491,8 +514,8 @@ progress()
 #   `down_proj` is `linear2`. Three quarters of a block's weights are here.
 # - A block adds twice to the residual stream: `lorakit.activations.by_hand.block`. The end of the stream is the sum
 #   of all that was written.
-# - The stream grows, and each block adds its share. On the first token one number outgrows everything, and on our
-#   prompt the model was lost without it.
+# - The stream grows, and each block adds its share. On one prompt most blocks could be spared, one at a time; on another
+#   few. On the first token one number outgrows everything, and on our prompt the model was lost without it.
 #
 # Back: [lesson 02](02_attention.ipynb). Next: [lesson 04](04_logits.ipynb), where the last vector of the stream becomes a
 # word.
