@@ -74,6 +74,11 @@ def _pass_mistakes(
         "The norm comes before the blocks here: it belongs after the last one.": any_of(
             seen, _through(blocks, final_norm(embeddings)) @ head.T, logits(_through(blocks, final_norm(embeddings)))
         ),
+        "The final norm comes before every block here: it comes once, after the last one.": any_of(
+            seen,
+            logits(_through([part for block in blocks for part in (final_norm, block)], embeddings)),
+            _through([part for block in blocks for part in (final_norm, block)], embeddings) @ head.T,
+        ),
         "The final norm comes after every block here: it comes once, after the last one.": any_of(
             seen,
             _through([part for block in blocks for part in (block, final_norm)], embeddings) @ head.T,
@@ -356,6 +361,11 @@ def _changed_mistakes(seen: Any, before: dict[str, torch.Tensor], after: dict[st
         "These are all the names: two tensors can be equal and not the same object.": sorted(before),
         "This misses the smallest changes: `allclose`, and any other tolerance, lets them pass.": where(
             lambda a, b: not torch.allclose(a, b)
+        ),
+        "This misses tensors whose numbers only fell, or only rose: take `.abs()` of the differences.": any_of(
+            seen,
+            where(lambda a, b: (b - a).max() > 0),
+            where(lambda a, b: (a - b).max() > 0),
         ),
         "This misses a change in the last bits of a float64: compare the numbers as they are.": where(
             lambda a, b: not equal(a.float(), b.float())

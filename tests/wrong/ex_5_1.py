@@ -27,6 +27,22 @@ def whole_pass(input_ids, table, blocks, final_norm, head):
     return final_norm(x) @ head.T
 
 
+# %% norm before each block and after -> norm comes before every block
+def whole_pass(input_ids, table, blocks, final_norm, head):
+    x = table[input_ids]
+    for block in blocks:
+        x = block(final_norm(x))
+    return final_norm(x) @ head.T
+
+
+# %% norm before each block -> norm comes before every block
+def whole_pass(input_ids, table, blocks, final_norm, head):
+    x = table[input_ids]
+    for block in blocks:
+        x = block(final_norm(x))
+    return x @ head.T
+
+
 # %% norm in the loop -> norm comes after every block
 def whole_pass(input_ids, table, blocks, final_norm, head):
     x = table[input_ids]

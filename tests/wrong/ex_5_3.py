@@ -33,6 +33,16 @@ def changed(before, after):
     return sorted(name for name in before if (before[name] - after[name]).abs().max() > 1e-6)
 
 
+# %% no abs -> misses tensors whose numbers only fell
+def changed(before, after):
+    return sorted(name for name in before if (after[name] - before[name]).max() > 0)
+
+
+# %% no abs, the other way round -> misses tensors whose numbers only fell
+def changed(before, after):
+    return sorted(name for name in before if (before[name] - after[name]).max() > 0)
+
+
 # %% in float32 -> the last bits of a float64
 def changed(before, after):
     return sorted(name for name in before if not torch.equal(before[name].float(), after[name].float()))
