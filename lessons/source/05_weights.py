@@ -119,8 +119,8 @@ f"largest difference {(by_hand(ids) - logits).abs().max().item():.1e}, where log
 # ```
 #
 # And all that happens on the way? `lorakit.activations.forward` does the same, and keeps each step: 14 in each block, and two
-# outside. We hold each against what the model itself computed. The difference is given as a share of the step's largest number,
-# since the great number of lesson 03 would drown any other:
+# outside, the embeddings and what the final norm returns. We hold each against what the model itself computed. The
+# difference is given as a share of the step's largest number, since the great number of lesson 03 would drown any other:
 
 # %%
 from lorakit.activations import forward, run_with_cache
@@ -154,14 +154,16 @@ from widgets import show_model
 show_model(model)
 
 # %% [markdown]
-# In each box stands the end of the name that the dict `weights` has. Other texts have other names for the same things:
+# In each box stands the name that the dict `weights` has; inside a block, the end of it. Other texts have other names for the
+# same layers:
 #
 # | here | elsewhere | what it is for |
 # |---|---|---|
 # | `embed_tokens` | `word_embeddings`, `wte` | a row for each token |
-# | `q_proj`, `k_proj`, `v_proj`, `o_proj` | `query`, `key`, `value`; all in one as `c_attn`, `query_key_value` | who looks at whom, and what is fetched |
+# | `q_proj`, `k_proj`, `v_proj` | `query`, `key`, `value`; all in one as `c_attn`, `query_key_value` | who looks at whom, and what is fetched |
+# | `o_proj` | `out_proj`, `dense`, `c_proj` | brings what was fetched to the stream |
 # | `gate_proj`, `up_proj`, `down_proj` | `linear1` and `linear2` (without a gate) | what is made of it, token by token |
-# | `input_layernorm`, `post_attention_layernorm`, `norm` | `gamma`, and `beta` where it is a LayerNorm | a factor for each number |
+# | `input_layernorm`, `post_attention_layernorm`, `norm` | `ln_1`, `ln_2`, `ln_f` | gamma, a factor for each number (in a LayerNorm also beta, which is added) |
 # | `lm_head` | `output`, `embed_out` | a score for each token |
 #
 # How many weights are there of each kind? A config says it all: it needs no weights to count them.
@@ -210,8 +212,8 @@ from lorakit.checks.lesson05 import check_census
 check_census(census)
 
 # %% [markdown]
-# The course's `lorakit.census` takes a model, or a config of which it makes one without numbers, and counts shapes. What the
-# model says of itself:
+# The course's `lorakit.census` takes a model, or a config, from which it builds a model that has shapes but no memory behind
+# them. Held against what the model says of itself:
 
 # %%
 from lorakit.census import census as course_census
@@ -229,9 +231,8 @@ from widgets import census_figure
 census_figure(model).show()
 
 # %% [markdown]
-# One role alone: the embedding table, a fifth. But the three matrices of the feed-forward half are 59 % together, and
-# attention 20 %. All 61 norms are 35,136 weights, too few to be seen here. (Click an area to enter it, and again to
-# leave.)
+# The largest single role is the embedding table, a fifth. But gate, up and down together are 59 %, and q, k, v and o 20 %.
+# All 61 norms are 35,136 weights, too few to be seen here. (Click an area to enter it, and again to leave.)
 #
 # ## Where an "8B" comes from
 #
@@ -262,11 +263,16 @@ for role in counts[0]:
     print(f"{role:10}" + "".join(f"{each[role] / sum(each.values()):12.3%}" for each in counts))
 
 # %% [markdown]
-# The tables' share falls, 21 %, 13 %, 3 %: a table has V × D weights, the L blocks about L × D² times a constant. The 8B has a
-# larger V and two tables, which slows the fall; the 70B has 80 blocks where the 8B has 32. The feed-forward half grows, to
-# 70 % and 80 %, also because these two make it wider (F is 2.7 times D here, 3.5 times there). `q` and `o` hardly change;
-# `k` and `v` shrink, since more query heads share each of them: 3, 4 and 8. Lesson 07 adapts `q_proj` and `v_proj`, which are
-# a tenth of all weights here; and it trains not even these, only small matrices beside them (lesson 06).
+# - The tables' share falls, 21 %, 13 %, 3 %: a table has V × D weights, the L blocks L × D² times a factor that changes
+#   little. The 8B has a larger V and two tables, which slows the fall; the 70B has 80 blocks where the 8B has 32.
+# - The feed-forward half grows, to 70 % and 80 %, also because these two make it wider (F is 2.7 times D here, 3.5 times
+#   there).
+# - `q` and `o` hardly change; `k` and `v` shrink, since more query heads share each of them: 3, 4 and 8.
+#
+# ### What this means for LoRA and QLoRA
+#
+# Lesson 07 adapts `q_proj` and `v_proj`, which are a tenth of all weights here; and it trains not even these, only small
+# matrices beside them (lesson 06).
 #
 # In 16 bits each weight takes 2 bytes: 8.03 billion are 15 GiB, just to be held (lesson 00's exercise). In 4 bits the blocks'
 # matrices take a quarter of their share of that and a little more: this is what QLoRA is for, in lesson 10. (The tables are
@@ -275,9 +281,8 @@ for role in counts[0]:
 # %% [markdown]
 # ## Weights, logits, probabilities
 #
-# Three kinds of numbers, often confused. One reads: **weights** belong to the model, they can be trained, and they do not
-# change with the input. **Logits** are an output, **probabilities** are made from them, both change with every input, and
-# neither can be trained. Let us try it: change the input, then train a step, and look each time at what is still the same.
+# Three kinds of numbers, often confused. **Predict:** which of them belong to the model, which change with the input, and
+# which can be trained? Let us try it: change the input, then train a step, and look each time at what is still the same.
 
 # %% [markdown]
 # ### Exercise 5.3 · what has changed?
@@ -333,12 +338,11 @@ f"{len(moves())} of {len(before)} tensors moved; likeliest was {tokenizer.decode
 #
 # ### Then: train a step
 #
-# In the step that we train, it is the other way round: the input stays, the weights move. A loss says in one number how wrong the model
-# is; here it is −ln p of `' Paris'`. `backward` computes, for each weight that may learn, how the loss would change
-# if that weight rose a little: its **gradient**. The **optimizer** then takes a step: this one, SGD, moves each such weight
-# by −`lr`, the **learning rate**, times its gradient. `requires_grad_` says who may learn: we **freeze** all but the last
-# block. The optimizer is given all weights, frozen or not; a frozen one gets no gradient, and it passes over what has none.
-# **Predict:** does p of `' Paris'` rise or fall, and by how much?
+# Now the other way round: the input stays, the weights move. A loss says in one number how wrong the model is; here it is
+# −ln p of `' Paris'`. `backward` computes, for each weight that may learn, how the loss would change if that weight rose a
+# little: its **gradient**. The **optimizer** then takes a step: this one, SGD, moves each such weight by −`lr`, the
+# **learning rate**, times its gradient. `requires_grad_` says who may learn: we **freeze** all but the last block.
+# **Predict:** does p of `' Paris'` rise or fall, a little or a lot?
 
 # %%
 model.requires_grad_(False)
@@ -347,8 +351,8 @@ model.zero_grad()  # gradients add up: start from none
 paris = tokenizer(" Paris").input_ids[0]
 loss = -model(ids).logits[0, -1].float().log_softmax(dim=-1)[paris]
 loss.backward()
-torch.optim.SGD(model.parameters(), lr=1e-3).step()
-f"loss {loss.item():.3f}, which is -ln {p[paris].item():.4f}"
+torch.optim.SGD(model.parameters(), lr=1e-3).step()  # which passes over what has no gradient
+f"loss {loss.item():.3f}, which is -ln {(-loss).exp().item():.4f}"
 
 # %% [markdown]
 # The same input as before. What is different now?
