@@ -5,8 +5,9 @@
 # two codes a byte.** You find it equal, in every bit, to *bitsandbytes*, the library that QLoRA came with, and measure
 # what it costs a real model.
 #
-# *About 75 minutes, of which the machine needs 2 to 3 on a laptop with two cores. Needs lesson 00. Lesson 10 trains
-# on what is built here. Numbers in the text are the default model's: on another, trust the cells.*
+# *About 90 minutes, of which the machine needs 2 to 3 on a laptop with two cores. Needs lesson 00; 06 (intervals) and
+# 07 (the loss) help. Lesson 10 trains on what is built here. Numbers in the text are the default model's: on another,
+# trust the cells.*
 #
 # You will be able to
 # - say what a float32, a bf16, an int8 and a 4-bit number can hold, and what they cannot;
@@ -31,10 +32,11 @@ from widgets import show_number_formats
 show_number_formats()
 
 # %% [markdown]
-# **bf16** is float32 with 16 bits cut off: the same range, coarser steps. **fp16** has finer steps and a short range: its
-# largest number is 65,504, its least above zero 6e-8, and what is below half of that becomes zero. Small gradients vanish
-# there, which is why training with it needs a *loss scaler*: the loss is multiplied by a large number before the backward
-# pass, and the gradients are divided by it afterwards. **Predict** what becomes of 0.1, 100.3 and 70,000 in each of them.
+# **bf16** is float32 with 16 bits of fraction fewer, rounded to the nearest: the same range, coarser steps. **fp16**
+# has finer steps and a short range: its largest number is 65,504, its least above zero 6e-8, and what is below half of
+# that becomes zero. Small gradients vanish there, which is why training with it needs a *loss scaler*: the loss is
+# multiplied by a large number before the backward pass, and the gradients are divided by it afterwards. **Predict**
+# what becomes of 0.1, 100.3 and 70,000 in each of them.
 
 # %%
 numbers = torch.tensor([0.1, 100.3, 70_000.0])
@@ -103,10 +105,10 @@ for name, values in {"as they are": row, "one outlier": spoilt}.items():
     print(f"{name}: {zeros:.1%} of the others become zero, their error is {others:.3f}")
 
 # %% [markdown]
-# A quarter of normal numbers are rounded to zero in any case. With the outlier it is all of them but a handful: one
-# number has wiped out 4,095. Does that happen in a real model? Look for the largest
-# weight of each matrix, measured by the matrix's own standard deviation. In 900,000 normal numbers the largest is
-# usually about 5 (in a smaller matrix a little less).
+# With one scale for 4,096, a quarter of normal numbers are rounded to zero in any case. With the outlier it is all of
+# them but a handful. Does that happen in a real model? Look for the largest weight of each matrix, measured by the
+# matrix's own standard deviation. In 900,000 normal numbers the largest is usually about 5 (in a smaller matrix a
+# little less).
 
 # %%
 model, tokenizer = load_model()
@@ -203,9 +205,8 @@ show_quantization(middle, config=AutoConfig.from_pretrained(find_model()), quant
 
 # %% [markdown]
 # Most weights lie around zero, and int4 spends half of its marks on the thin ends. **fp4** is a float of four bits,
-# with a sign, two bits of exponent and one of fraction: its gaps grow outwards. (bitsandbytes puts its least level above
-# zero at 1/192, so that four of its codes, zero, minus zero and ±1/192, stand nearly on one spot.) **nf4**,
-# *NormalFloat*, is made for this very shape.
+# E2M1: its gaps grow outwards, but for one level and its mirror that bitsandbytes has moved (more of that below).
+# **nf4**, *NormalFloat*, is made for this very shape.
 
 # %% [markdown]
 # ### NF4, derived
@@ -291,7 +292,7 @@ for name, rows in {"real": middle.view(-1, 64), "normal": random_blocks}.items()
 
 # %% [markdown]
 # 2.6 to 2.7 times. So the outer levels are used less than equal shares would have it, and the inner ones more: the
-# recipe does not know of absmax. (fp4 has two zeros, and a level close beside each of them.)
+# recipe does not know of absmax.
 
 # %% [markdown]
 # ### Exercise 9.2 · the nearest level
@@ -383,8 +384,8 @@ def nf4_dequantize(packed, absmax, shape):
 
 
 # %% [markdown]
-# **Predict:** of the real matrix with the outlier, how many codes differ from those of bitsandbytes? And how many
-# scales, and weights once dequantised?
+# Equal in every bit, it said above. Hold it against bitsandbytes, on the real matrix with the outlier: the codes, the
+# scales, and the weights once dequantised.
 
 # %%
 packed, absmax = nf4_quantize(worst)
@@ -399,10 +400,10 @@ print("weights differ:", (back != their_back).sum().item(), "of", f"{back.numel(
 # and int8, with blocks that are not full and with double quantisation; its tests compare it with bitsandbytes on some
 # hundred kinds of weights.
 #
-# One line is not what you would write: `blocks * (1 / absmax)`, where division is meant. A reciprocal is rounded, and
-# the product once more, so it may differ from a quotient in its last bit. That matters where a value lies in the very
-# middle of two levels, and in 16 bits many do. **Predict** in how many of the bytes, with fp4, on the same weights in bf16;
-# with the division, and with the product:
+# (An aside, up to the next heading, for those who want to know what "every bit" takes.) One line is not what you would
+# write: `blocks * (1 / absmax)`, where division is meant. A reciprocal is rounded, and the product once more, so it may
+# differ from a quotient in its last bit. That matters where a value lies in the very middle of two levels, and in 16
+# bits many do. **Predict** in how many of the bytes, with fp4, on the same weights in bf16:
 
 # %%
 halved = worst.to(torch.bfloat16)
@@ -416,8 +417,7 @@ for name, scaled in {"blocks / absmax": blocks / absmax, "blocks * (1 / absmax)"
     print(f"{name:22} {apart:,} of {theirs.numel():,} bytes differ")
 
 # %% [markdown]
-# Few, and near ties, which may as well go either way. But "equal bit for bit" is a claim that anyone can check, and it holds
-# only if the same rounding is done.
+# Few, and near ties, which may as well go either way. But "equal in every bit" holds only if the same rounding is done.
 
 # %% [markdown]
 # ## Why nf4, and not int4?
@@ -472,9 +472,10 @@ for name, least in {"E2M1": 1 / 12, "bitsandbytes": 1 / 192}.items():
     print(f"{name:13} error {book_error(torch.cat([-above, torch.zeros(1), above])):.4f}")
 
 # %% [markdown]
-# With that level where the paper has it, fp4 is better than int4: the paper's order (which is one of perplexities; this is one
-# of errors). bitsandbytes' fp4 has zero, minus
-# zero and ±1/192 nearly on one spot, and its next level is 1/6: a wider gap around zero than int4's. One level, and its mirror.
+# With that level where the paper has it, fp4 is better than int4: the paper's order (which is one of perplexities; this
+# is one of errors). bitsandbytes' fp4 has four codes, zero, minus zero and ±1/192, nearly on one spot (the middle of
+# its row in the shares above), and its next level is 1/6: a wider gap around zero than int4's. One level, and its
+# mirror.
 #
 # Then the model. `QuantizedLinear` is a linear layer that keeps codes and scales only, and dequantises them whenever
 # it is used (more of it below). Put it in the place of every linear layer but `lm_head`, and judge reviews, as lesson 07
@@ -512,18 +513,18 @@ for quant_type in ("int8", "nf4", "fp4", "int4"):
     print(f"{quant_type}:", evaluate(model, tokenizer, reviews))
 
 # %% [markdown]
-# Each of these is good to eight points or so either way. Held side by side, two must be some ten apart before it means
-# anything; on the *same* sentences, as here, a paired comparison would see less, and there is one below. So on a hundred
-# reviews int4 and fp4 seem to lose something, and more one cannot say. (The loss goes its own way. It is
-# taken over the whole vocabulary, and asks first whether the model expects one of these two words at all, spelled like
-# this. That is what training mends first: lesson 07.)
+# Each of these is good to eight points or so either way. Held side by side, two such must be some twelve apart before
+# it means anything: only int4's gap to "none" reaches that, just so, and of fp4 and nf4 one cannot say. On the *same*
+# sentences, as here, a paired comparison can tell smaller differences apart; there is one below. (The loss goes its own
+# way. It is taken over the whole vocabulary, and asks first whether the model expects one of these two words at all,
+# spelled like this. That is what training mends first: lesson 07.)
 
 # %% [markdown]
 # ### On 1,000 reviews, and on plain text
 #
 # More takes longer than a lesson may, so it is recorded, with the command that made it: 1,000 held-out reviews, and
-# besides 500 sentences of newspaper editorials, where the loss is taken over every token. Brackets are 95 % intervals
-# of the *difference* to the model as it is, on the same sentences.
+# besides 500 sentences of newspaper editorials, where the loss is taken over every token, in *nats*, the unit of −ln p.
+# Brackets are 95 % intervals of the *difference* to the model as it is, on the same sentences.
 
 # %%
 from lorakit.records import load_record
@@ -532,21 +533,22 @@ record = load_record("quant_types")
 print(record["machine"]["summary"], record["date"], record["command"], sep="\n")
 
 
-def line(name):
+def line(name, words=None):
     """A run of the record in words."""
     run = record["runs"][name]
     by, nats = run["reviews"]["minus_first"], run["news"]["minus_first"]
     points = f"{100 * by['difference']:+5.1f} points [{100 * by['low']:+.1f}, {100 * by['high']:+.1f}]"
-    loss = f"{run['news']['loss']:.3f}, {nats['difference']:+.3f} [{nats['low']:+.3f}, {nats['high']:+.3f}]"
-    return f"{name:28} error {run['error']:.3f}   reviews {run['reviews']['accuracy']:.3f} {points:28} news {loss}"
+    loss = f"{run['news']['loss']:.3f}, {nats['difference']:+.4f} [{nats['low']:+.3f}, {nats['high']:+.3f}]"
+    words = words or name
+    return f"{words:28} error {run['error']:.3f}   reviews {run['reviews']['accuracy']:.3f} {points:28} news {loss}"
 
 
 print(*map(line, ["none", "int8", "nf4", "nf4, double", "int4", "fp4"]), sep="\n")
 
 # %% [markdown]
-# 8 bits cost nothing that can be seen. 4 bits cost this small model 6 points with nf4, and 10 with int4 and fp4; on
-# plain text 0.28 to 0.35 nats a token. nf4 is best both times. On plain text its lead over int4 is some 0.016 nats, though,
-# which is little, as you will see at once.
+# 8 bits cost nothing that can be seen. 4 bits cost this small model 6 points with nf4, and 10 to 11 with int4 and fp4;
+# on plain text 0.28 to 0.35 nats a token. nf4 is best both times. On plain text its lead over int4 is 0.016 nats,
+# though, which is little, as you will see at once.
 #
 # Beside it the paper's Table 2 (Dettmers et al., 2023): mean **perplexity**, e to the power of the loss, of models from
 # 125 million to 13 billion weights, on web text. The two halves have other models and other text: compare the order of the
@@ -559,9 +561,10 @@ print(*map(line, ["none", "int8", "nf4", "nf4, double", "int4", "fp4"]), sep="\n
 # | Float4 (E3M0) | 29.48 | | | |
 # | NFloat4 + double quantisation | 27.41 | | nf4 + double quantisation | 173.5 |
 #
-# nf4 comes first in both. But int4, the worst there, is *not* the worst here: fp4 is, on the weights and the news (on reviews
-# the two are level), and the level that you moved above is one reason. Compare ranks only: the paper has many models, most of them
-# larger, and other text, and here are single sentences with nothing before them.
+# nf4 comes first in both. But int4, the worst there, is *not* the worst here: fp4 is, on the weights and the news (on
+# reviews the two are level). The level that you moved above is why on the weights; on the news it was not tried.
+# Compare ranks only: the paper has many models, most of them larger, and here are single sentences with nothing before
+# them.
 
 # %% [markdown]
 # ### How much of that is luck?
@@ -571,7 +574,9 @@ print(*map(line, ["none", "int8", "nf4", "nf4, double", "int4", "fp4"]), sep="\n
 # **Predict** how far two such throws are apart, and whether smaller blocks always win.
 
 # %%
-print(*map(line, sorted(name for name in record["runs"] if name.startswith("nf4") and "double" not in name)), sep="\n")
+throws = {"nf4, blocks of 32": "blocks of 32", "nf4": "blocks of 64", "nf4, mirrored": "blocks of 64, mirrored"}
+throws |= {f"nf4, {words}": words for words in ("blocks of 256", "blocks of 256, mirrored")}
+print(*(line(name, words) for name, words in throws.items()), sep="\n")
 
 # %% [markdown]
 # In blocks of 64 the two throws are 2 points and 0.018 nats apart, in blocks of 256 6.5 points and 0.19 nats, with *the
@@ -671,9 +676,9 @@ print(f"mean taken off, evenly spaced:  {error(in_8_bits(scales - mean, evenly) 
 # %% [markdown]
 # ## These weights had been rounded once before
 #
-# The default model comes from a file in which its linear layers were in 4 bits already, in a format called *Q4_1*:
-# blocks of 32 along a row, each with a scale and a minimum, and 16 evenly spaced levels between. That makes it small
-# enough for pip. It can still be seen. **Predict:** how many *different* numbers are in a block of 32?
+# The default model comes from a file in which its linear layers were in 4 bits already, in a format called *Q4_1*, in
+# blocks of 32 along a row. That makes it small enough for pip. It can still be seen. **Predict:** how many *different*
+# numbers are in a block of 32?
 
 # %%
 distinct = (middle.view(-1, 32).sort(dim=1).values.diff(dim=1) != 0).sum(dim=1) + 1
@@ -682,9 +687,10 @@ normal_block = torch.randn(1000, 32)
 f"in random numbers: {min(len(block.unique()) for block in normal_block)} at the least"
 
 # %% [markdown]
-# Never more than 16 in 32. So the row "none" above is itself a rounded model, and all we measured is what a *second*
-# rounding adds. Does the first one falsify the errors of the second? We have not got the weights from before. But
-# random numbers can be rounded once, in the manner of Q4_1, and then again:
+# Never more than 16 in 32: Q4_1 keeps a scale and a minimum for each block, and 16 evenly spaced levels between. So the
+# row "none" above is itself a rounded model, and all we measured is what a *second* rounding adds. Does the first one
+# falsify the errors of the second? We have not got the weights from before. But random numbers can be rounded once, in
+# the manner of Q4_1, and then again:
 
 
 # %%
@@ -746,9 +752,11 @@ print(f"kept by QuantizedLinear: {ours:,} bytes; where W is made in sight of aut
 print(f"gradients of x differ by {(gradient - its_gradient).abs().max().item():.1e}")
 
 # %% [markdown]
-# Nothing: the backward pass dequantises again. That costs time (lessons 10 and 12 measure how much), and spares keeping W
-# in every layer at once, which is the point of it. The gradient goes *through* W to what lies below. W itself has none,
-# and needs none: in lesson 10 it is `LoRALinear(QuantizedLinear(...))` that is trained, and only A and B in it.
+# No tensor that is not there anyway: the backward pass dequantises the layer's codes again. That costs time (lessons 10
+# and 12 measure how much), and spares keeping W in every layer at once, which is the point of it. The gradient goes
+# *through* W to what lies below. W itself has none, and needs none: in lesson 10 it is
+# `LoRALinear(QuantizedLinear(...))` that is trained, and only A and B in it (for which the adapter does keep its
+# input).
 
 # %% [markdown]
 # ## What is often said

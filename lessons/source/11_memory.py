@@ -5,9 +5,9 @@
 # the moment of its peak, and hold the prediction against a real step on this machine and against a GPU's record. Then you
 # know what is true of "60, 22 and 10 GB for 7B", when QLoRA takes *more* than LoRA, and which card a plan needs.
 #
-# *About 80 minutes, of which the machine needs 1 on a laptop with two cores. Needs lessons 05 (which weights there are), 06
-# (adapters), 09 and 10 (what 4 bits take), and no GPU. No model is loaded: bytes depend on shapes, not on what the weights
-# are.*
+# *About 100 minutes, of which the machine needs 1 on a laptop with two cores. Needs lessons 05 (which weights there
+# are), 06 (adapters), 09 and 10 (what 4 bits take), and no GPU. No model is loaded: bytes depend on shapes, not on what
+# the weights are.*
 #
 # You will be able to
 # - count what lives throughout a step: weights, scales, adapters, gradients, an optimizer's states;
@@ -40,11 +40,11 @@ f"22 GB are {22 * GB / GiB:.1f} GiB, and 24 GiB are {24 * GiB / GB:.1f} GB"
 # ## Weights
 #
 # We take the model of the usual table, Llama-2-7B. `preset` gives its config, a few whole numbers that its makers have
-# published; as in lesson 05 they are enough to count its weights. A **plan**, `TrainingPlan`, is all else that decides the
-# bytes of a step: method, rank, targets, optimizer, and how many rows of how many tokens go through at once (a row is one
-# text). What it is not told is as usual: rank 8 on q and v, AdamW, 4 rows of 512 tokens, no checkpointing, no
-# dropout in the adapters. All rows are equally long: there is no padding, and so no mask. QLoRA treats two
-# kinds of weights differently: the linear layers of the blocks become codes, and all else does not (lesson 10).
+# published; as in lesson 05 they are enough to count its weights. A **plan**, `TrainingPlan`, is all else that decides
+# the bytes of a step: method, rank, targets, optimizer, and how many rows of how many tokens go through at once (a row
+# is one text). Its defaults are: rank 8 on q and v, AdamW, 4 rows of 512 tokens, no checkpointing, no dropout in the
+# adapters. All rows are equally long: there is no padding, and so no mask. QLoRA treats two kinds of weights
+# differently: the linear layers of the blocks become codes, and all else does not (lesson 10).
 
 # %%
 from lorakit.memory import TrainingPlan, estimate_memory, preset
@@ -305,20 +305,20 @@ from lorakit.memory.closed_form import Block, shape_of
 
 def kept_by_part(config, plan, kernel):
     """Bytes a token that each part of a block keeps."""
-    block, tape, shape = Block(shape_of(config), plan, kernel), Tape(), shape_of(config)
-    kept, tokens = {}, plan.micro_batch_size * plan.seq_len
+    block, tape, kept = Block(shape_of(config), plan, kernel), Tape(), {}
 
-    def note(name):
-        kept[name] = tape.kept_bytes / tokens - sum(kept.values())
+    def note(name):  # what the tape keeps by now, less what it kept at the note before
+        kept[name] = tape.kept_bytes / block.tokens - sum(kept.values())
 
-    h = block.norm(tape, x := Tensor(tokens * shape.hidden * block.item, grad=True))
+    x = Tensor(block.tokens * block.shape.hidden * block.item, grad=True)  # `item`: bytes of a number
+    h = block.norm(tape, x)
     note("norm")
     q, k, v = (block.linear(tape, name, h) for name in ("q_proj", "k_proj", "v_proj"))
     note("q, k, v and their adapters")
     attend = block.math if kernel == "math" else block.fused
     h = attend(tape, block.rotate(tape, q), block.rotate(tape, k), v)
     note(f"attention, {kernel} kernel")
-    x = tape.op(x.bytes, x, block.linear(tape, "o_proj", h), passes=True)
+    x = tape.op(x.bytes, x, block.linear(tape, "o_proj", h))  # the sum
     note("o and the sum")
     h = block.norm(tape, x)
     note("second norm")
@@ -416,10 +416,11 @@ for method in ("lora", "qlora"):
 # %% [markdown]
 # ## The peak is a moment
 #
-# A run fits if its *largest moment* does, the **peak**. The parts do not add up, since not all are there at once: when gradients
-# appear, activations go. `estimate_memory` goes through six moments of a step. **Predict** which is the largest, here
-# for our small model with LoRA. ("While it works" is what an operation needs as it runs, such as gradients of activations;
-# "libraries" is what cuBLAS keeps to work in.)
+# A run fits if its *largest moment* does, the **peak**. The parts do not add up, since not all are there at once: when
+# gradients appear, activations go. `estimate_memory` goes through six moments of a step: at the *loss*; *back* through
+# the *loss*, the *last block*, the *first block* and the *embedding*; and the *optimizer*. **Predict** which is the
+# largest, here for our small model with LoRA. ("While it works" is what an operation needs as it runs, such as
+# gradients of activations; "libraries" is what cuBLAS keeps to work in.)
 
 # %%
 from widgets import moments_figure
@@ -428,10 +429,10 @@ estimate = estimate_memory(small, TrainingPlan("lora"))
 moments_figure({moment.name: moment for moment in estimate.moments}, "SmolLM2-135M, LoRA, 4 rows of 512 tokens").show()
 
 # %% [markdown]
-# The peak comes right after the forward pass, before the adapters have any gradient (they are too small to be seen here
-# at all): every block keeps its part, none has been freed yet, and the logits are
-# there three times. From then on it falls. With full fine-tuning the largest moment may be the last: gradients, states
-# and their roots, with all activations gone.
+# The peak is *back through the loss*, the first moment of the way back: every block keeps its part, none has been freed
+# yet, the adapters have no gradient (they are too small to be seen here at all), and the logits are there three times.
+# From then on it falls. With full fine-tuning the largest moment may be the last: gradients, states and their roots,
+# with all activations gone.
 
 # %%
 for method, dtype in (("lora", "bf16"), ("full", "bf16"), ("full", "fp32")):
@@ -511,8 +512,8 @@ stepping = max(size for second, size in zip(seconds, live, strict=True) if secon
 f"while the optimizer steps: {stepping / count:.2f} bytes a weight beyond weights and states"
 
 # %% [markdown]
-# 4 of the gradient, 4 of the root. With the 4 of the weight and 8 of the states these are 20. Now QLoRA, beside the 151.18 MiB
-# of LoRA, two figures up. **Predict:** will a 4-bit base have smaller activations?
+# 4 of the gradient, 4 of the root. With the 4 of the weight and 8 of the states these are 20. Now QLoRA, beside the
+# 151.18 MiB of LoRA, two outputs up. **Predict:** will a 4-bit base have smaller activations?
 #
 # (On a GPU torch takes the attention kernel that the estimate names, `math`, of which more soon. A CPU has another one
 # for float32, so we ask for that one by its name.)
@@ -524,18 +525,19 @@ _, live, _ = watched_step(small, plan)
 f"measured {max(live) / MiB:.2f} MiB, predicted {rise(estimate_memory(small, plan).peak) / MiB:.2f} MiB"
 
 # %% [markdown]
-# Larger! The next section but one says why. First the exercise.
+# Larger! The section "Why QLoRA can take more than LoRA" says why. First the exercise.
 
 # %% [markdown]
 # ### Exercise 11.4 · the peak
 #
 # *Medium, 8 minutes.* Of a step we know, in bytes: `fixed`, weights, adapters and states, which are always there;
-# `kept`, what one block keeps for its way back, of which there are `layers`; `edge`, what enters a block; `loss`, the
-# most that is there at the loss on top of what the blocks keep; `working`, what going back through a block needs on top;
-# and `gradients`, of all that is trained. To keep it simple, count the gradients at the optimizer alone, and no root. With `checkpointing` a block
-# keeps its `edge` only, and when it goes backward it is first computed anew and then keeps `kept` bytes more, while its edge
-# stays too: one block at a time. Return the bytes at the largest of three moments: at the loss, on the way back through the last block, and
-# when the optimizer steps (all that the blocks kept has been freed then).
+# `kept`, what one block keeps for its way back, which covers what enters it, in `layers` blocks; `edge`, what enters a
+# block; `loss`, the most that is there at the loss on top of what the blocks keep; `working`, what going back through a
+# block needs on top; and `gradients`, of all that is trained. To keep it simple, count the gradients at the optimizer
+# alone, and no root. With `checkpointing` a block keeps its `edge` only, and when it goes backward it is first computed
+# anew and then keeps `kept` bytes more, while its edge stays too: one block at a time. Return the bytes at the largest
+# of three moments: at the loss, on the way back through the last block, and when the optimizer steps (all that the
+# blocks kept has been freed then).
 
 
 # %% exercise="11.4" points=3
@@ -573,6 +575,9 @@ for method in ("lora", "qlora"):
     print(f"Llama-2-7B {method:5}: dry run {traced / GiB:.3f} GiB, estimate {estimated / GiB:.3f} GiB")
 
 # %% [markdown]
+# (QLoRA's 0.05 GiB: the codes of a feed-forward matrix are 4,096 · 11,008 / 2 bytes, 21.5 MiB. The estimate counts a
+# piece of 22 for each of the 96; in the dry run they fit into larger pieces that had been freed before.)
+#
 # And a real GPU. Few learners have one at hand, so it is recorded: `torch.cuda.max_memory_allocated()` over a step, on a
 # card and with versions that the record names. (`lorakit memory --measure` makes such a record of yours, and `lorakit
 # memory --published` holds the formulas against what others have published of their own code.)
@@ -641,7 +646,10 @@ moments_figure(peaks, "SmolLM2-135M at the peak, 4 rows of 512 tokens").show()
 # %% [markdown]
 # 96 MiB are saved on the weights, and 1.7 GiB lost on activations. The cause is one line:
 # `prepare_model_for_kbit_training` lifts embeddings and norms to float32. What comes out of the embedding is then
-# float32, and every sum in the residual stream stays so. Part by part, for one token in one block:
+# float32, and every sum in the residual stream stays so. (Under *autocast*, torch's switch that multiplies in 16 bits
+# whatever the tensors are stored in, as `Trainer` with `bf16=True` sets it, attention gets its q, k and v in 16 bits
+# again, and what follows about T × T need not apply. That is neither counted nor measured here.) Part by part, for one
+# token in one block:
 
 # %%
 lora, qlora = (
@@ -656,9 +664,11 @@ for (name, size), (other_name, other_size) in zip(lora.items(), qlora.items(), s
 # - And **attention keeps eight times as much**. The flash kernel takes 16 bits only. torch's other lean kernel takes
 #   float32, but no grouped heads (lesson 02), and this model has 9 query heads on 3 pairs of keys and values. So `sdpa`
 #   falls to plain operations, the *math* kernel, which keeps the T × T matrix of every head: 4 · H · T bytes for each
-#   token with H heads, more with each token that a row has. (Rows of *different* lengths are padded, and then there is a mask.
-#   transformers repeats k and v for every head in that case, and the lean kernel can take them: the T × T matrices may go, and
-#   the stream in float32 stays. No such step is in the record.) (Here 18,432; the rest is q, k and v in float32, k and v once for each head.)
+#   token with H heads, here 4 · 9 · 512 = 18,432, and more with each token that a row has. The remaining 6,912 are q, k
+#   and v in float32, k and v once for each head.
+# - Rows of *different* lengths are padded, and then there is a mask. transformers repeats k and v for every head in
+#   that case, and the lean kernel can take them: the T × T matrices may go, and the stream in float32 stays. No such
+#   step is in the record.
 #
 # **Predict** how the two compare as rows get longer.
 
@@ -695,19 +705,15 @@ if not on_gpu:
 # %%
 from dataclasses import replace
 
-for name in ("SmolLM2-135M", "TinyLlama-1.1B", "SmolLM2-1.7B", "Llama-2-7B", "Llama-3-8B", "Llama-2-13B"):
+for name in ("SmolLM2-135M", "TinyLlama-1.1B", "SmolLM2-1.7B", "Llama-2-7B"):
     plans = [TrainingPlan(method, gradient_checkpointing=on) for on in (False, True) for method in ("lora", "qlora")]
     sizes = [estimate_memory(preset(name), plan).allocated_bytes / GiB for plan in plans]
     print("{:14} LoRA {:5.2f}, QLoRA {:5.2f} GiB; with checkpointing {:5.2f} and {:5.2f}".format(name, *sizes))
 
 # %% [markdown]
-# On these 4 rows, without checkpointing, QLoRA takes more in four of six, an 8B model among them. With it QLoRA takes less
-# in all of them: by a few per cent in the smallest, by more than half in the largest. When someone says "QLoRA needs a
-# third", ask: of what, and with checkpointing?
-#
-# (All this is for a model trained as it is loaded. Under *autocast*, torch's switch that multiplies in 16 bits whatever
-# the tensors are stored in, as `Trainer` with `bf16=True` sets it, attention gets its q, k and v in 16 bits again; that is
-# not counted here.)
+# On these 4 rows, without checkpointing, QLoRA takes more in all but the largest. With it QLoRA takes less in each: by
+# a few per cent in the smallest, by more than half in the largest (larger ones come below). When someone says "QLoRA
+# needs a third", ask: of what, and with checkpointing?
 
 # %% [markdown]
 # ## One knob at a time
@@ -743,8 +749,7 @@ for change in changes:
 #   not twice: what is kept in float32 anyway does not grow.
 # - Checkpointing is the one large lever. Each block keeps only what enters it; going back, it is computed anew, and its
 #   own part is there while it goes back: *one* block's. So the peak is the larger of two moments, the logits or one
-#   block on its way back. They are never there together (unless a loop keeps `outputs` that long), and here nearly
-#   level: 5.96 GiB at the loss, 5.92 in the last block.
+#   block on its way back. They are never there together (unless a loop keeps `outputs` that long). With QLoRA:
 
 # %%
 estimate = estimate_memory(config, TrainingPlan("qlora", gradient_checkpointing=True))
@@ -753,7 +758,8 @@ moments_figure(
 ).show()
 
 # %% [markdown]
-# Now turn the knobs yourself: for any model that the first list offers, or one that you have loaded.
+# Nearly level: 5.96 GiB back through the loss, 5.92 back through the last block. Now turn the knobs yourself: for any
+# model that the first list offers, or one that you have loaded.
 
 # %%
 from widgets import show_memory
@@ -800,7 +806,9 @@ for dtype in ("fp32", "bf16"):
 # - **60 GB lie between 8 and 10 bytes a weight**: weights, gradients and *both states* in 16 bits. In bf16 that runs, but
 #   a step that is small beside its weight is rounded away. In fp16, as the table has it, the bytes would fit and the
 #   training would not work: AdamW's epsilon, 1e-8, is zero there, and so is the square of a gradient of 1e-4.
-# - With 8-bit states, or paged ones, a full fine-tune of a 7B model in bf16 takes less than the table says.
+# - With 8-bit states a full fine-tune of a 7B model in bf16 takes less than the table says. The paged ones save nothing
+#   beyond that while there is room on the card: the states that are missing in those lines sit there too, and torch
+#   does not count them.
 
 # %%
 tiny = torch.tensor([1e-8, 1e-4**2])
@@ -846,11 +854,12 @@ for name in names:
     print("{:13}{:8.1f}{:8.1f}{:29.1f}{:8.1f}".format(name, *sizes))
 
 # %% [markdown]
-# - 10 GB, as is often said of an 8B, are not enough for 4 rows of 512: it takes 12.1. Its vocabulary costs it 4.2 GB of embedding and head in
-#   float32, and 3 GB at the loss.
+# - Without checkpointing, three of these six take more with QLoRA, the 8B among them.
+# - 10 GB, as is often said of an 8B, are not enough for 4 rows of 512: it takes 12.1. Its vocabulary costs it 4.2 GB of
+#   embedding and head in float32, and 3.2 GB (2.94 GiB) at the loss.
 # - 13B with QLoRA and checkpointing takes what a 7B is said to take.
-# - 70B: LoRA holds the weights in 16 bits, 141 GB, which no card of the course's list has. With QLoRA, codes and scales are 35 GB,
-#   and the vocabulary adds 8.4.
+# - 70B: LoRA holds the weights in 16 bits, 141 GB, which no card of the course's list has (the record's H200 is not on
+#   it; the weights alone would nearly fill it). With QLoRA, codes and scales are 35 GB, and the vocabulary adds 8.4.
 
 # %% [markdown]
 # All that was predicted. And measured? What the record has of Llama-2-7B. (*Reserved* is what the next section is about.)
@@ -940,12 +949,14 @@ progress()
 #   float32. For each *trained* weight in float32 16 bytes with AdamW, and 20 while it steps.
 # - For each token: what the operations will read on the way back, which is mostly float32 copies in norms and adapters,
 #   the attention kernel's q, k, v, and 3 F in the feed-forward half; and 12 bytes for each logit.
-# - QLoRA shrinks weights and can swell activations: a float32 stream, and with grouped heads T × T matrices. With
-#   checkpointing, and rows that are not too long, it takes less than LoRA: the more, the larger the model.
+# - QLoRA shrinks weights and can swell activations: a float32 stream, and with grouped heads, where there is no
+#   autocast, T × T matrices. With checkpointing, and rows that are not too long, it takes less than LoRA: the more, the
+#   larger the model.
 # - It is `lorakit.memory.estimate_memory` (the moments), `lorakit.memory.tape.Tape` (what is kept), `trace_memory` (a dry
 #   run of any model) and `measure_memory` (on your GPU). In a terminal: `lorakit memory`.
-# - 22 and 10 GB are true of some plans, and 60 lies between 54 (8 bytes a weight, AdamW fused) and 67 (10, with the roots; lesson
-#   12). A number of GB means little without the rows, the checkpointing, the optimizer and the unit.
+# - 22 and 10 GB are true of some plans, and 60 lies between two: 54 GB at 8 bytes a weight, AdamW with `fused=True`,
+#   and 67 at 10, AdamW as torch runs it by itself, with its roots (lesson 12). A number of GB means little without the
+#   rows, the checkpointing, the optimizer and the unit.
 #
 # Back: [lesson 10](10_qlora_finetune.ipynb). Next: [lesson 12](12_lora_vs_qlora.ipynb) holds each claim about LoRA and
 # QLoRA against what was measured.

@@ -112,6 +112,16 @@ def model_gib(linear, other, adapter, method, double_quant):
     return (base + 4 * adapter) / 2**30
 
 
+# %% a byte at both levels -> gives the scale that 256 scales share one byte
+def model_gib(linear, other, adapter, method, double_quant):
+    if method == "lora":
+        base = 2 * (linear + other)
+    else:
+        scale = 1 + 1 / 256 if double_quant else 4
+        base = linear / 2 + linear / 64 * scale + 4 * other
+    return (base + 4 * adapter) / 2**30
+
+
 # %% base alone -> The adapters are left out
 def model_gib(linear, other, adapter, method, double_quant):
     if method == "lora":

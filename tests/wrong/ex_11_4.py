@@ -106,6 +106,13 @@ def peak_bytes(fixed, layers, kept, edge, loss, working, gradients, checkpointin
     return fixed + max(blocks + loss, blocks + computed_anew + working, gradients)
 
 
+# %% edge and kept -> counts what enters a block twice
+def peak_bytes(fixed, layers, kept, edge, loss, working, gradients, checkpointing):
+    blocks = layers * (edge if checkpointing else kept + edge)
+    computed_anew = kept if checkpointing else 0
+    return fixed + max(blocks + loss, blocks + computed_anew + working, gradients)
+
+
 # %% nothing kept -> With checkpointing the input of each block is still kept
 def peak_bytes(fixed, layers, kept, edge, loss, working, gradients, checkpointing):
     blocks = 0 if checkpointing else layers * kept

@@ -143,10 +143,28 @@ def double_quantize(absmax, group_size, levels):
     return (groups[..., None] / largest[:, None, None] - levels).abs().argmin(dim=-1), largest
 
 
-# %% multiplied -> Not right yet
+# %% multiplied -> largest magnitudes and the mean are right
 def double_quantize(absmax, group_size, levels):
     mean = absmax.mean()
     groups = (absmax - mean).view(-1, group_size)
     largest = groups.abs().amax(dim=1)
     codes = (groups[..., None] * largest[:, None, None] - levels).abs().argmin(dim=-1)
+    return codes, largest, mean
+
+
+# %% a nearest_code that keeps the sign -> largest magnitudes and the mean are right
+def double_quantize(absmax, group_size, levels):
+    mean = absmax.mean()
+    groups = (absmax - mean).view(-1, group_size)
+    largest = groups.abs().amax(dim=1)
+    codes = (groups[..., None] / largest[:, None, None] - levels).argmin(dim=-1)
+    return codes, largest, mean
+
+
+# %% the root mean square of a group -> Not right yet
+def double_quantize(absmax, group_size, levels):
+    mean = absmax.mean()
+    groups = (absmax - mean).view(-1, group_size)
+    largest = groups.square().mean(dim=1).sqrt()
+    codes = (groups[..., None] / largest[:, None, None] - levels).abs().argmin(dim=-1)
     return codes, largest, mean

@@ -204,6 +204,7 @@ def _nearest_mistakes(seen: Any, values: torch.Tensor, levels: torch.Tensor) -> 
     for code in two_zeros:
         minus_zero += [torch.where((right == 0) & side, torch.tensor(code), right) for side in (values > 0, values < 0)]
     ranks = order.argsort()
+    middles = (levels[:-1] + levels[1:]) / 2
     return {
         "This is the level below each value: the nearest may be the one above.": order[place - 1],
         "This is the level above each value: the nearest may be the one below.": order[place],
@@ -220,6 +221,9 @@ def _nearest_mistakes(seen: Any, values: torch.Tensor, levels: torch.Tensor) -> 
         ),
         "This counts through the sorted levels: a code is the place in `levels` as they were given.": any_of(
             seen, ranks[right], *(ranks[each] for each in minus_zero)
+        ),
+        "This looks among the middles of levels that do not rise: only in a sorted list does that find the nearest.": (
+            any_of(seen, torch.bucketize(values, middles), (values[:, None] > middles).sum(1))
         ),
         "This is fp4's minus zero: of two levels that are equally near, the one with the lower code is wanted.": (
             any_of(seen, *minus_zero) if minus_zero else right

@@ -147,6 +147,7 @@ def _double_mistakes(seen: Any, absmax: torch.Tensor, group_size: int, levels: t
     signed = centred.view(-1, group_size).amax(1)
     by_signed = (centred.view(-1, group_size) / signed[:, None] - levels[:, None, None]).abs().argmin(0)
     below = torch.bucketize(quotients, levels, right=True) - 1
+    other_codes = seen[0] if seen[0].shape == codes.shape else codes
     return {
         "The mean is not taken off before: all scales are positive, and half of the levels go unused.": any_of(
             seen, (*plain, mean), (*plain, torch.zeros(()))
@@ -181,4 +182,6 @@ def _double_mistakes(seen: Any, absmax: torch.Tensor, group_size: int, levels: t
         "The three are in another order: codes, then largest, then the mean.": any_of(
             seen, (mean, codes, largest), (codes, mean, largest), (largest, codes, mean), (mean, largest, codes)
         ),
+        "The largest magnitudes and the mean are right, the codes are not. If your nearest_code of 9.2 gave them, has "
+        "it passed its check?": (other_codes, largest, mean),
     }  # fmt: skip

@@ -205,6 +205,9 @@ def _peak_mistakes(seen: Any, step: dict[str, int]) -> dict[str, float | None]:
         ),
         "Checkpointing is not taken into account.": peak(checkpointing=False),
         "This counts as if checkpointing were always on.": peak(checkpointing=True),
+        "Without checkpointing this counts what enters a block twice: `kept` covers its edge.": (
+            right if checkpointing else peak(blocks=layers * (kept + step["edge"]))
+        ),
         "With checkpointing the input of each block is still kept.": peak(blocks=0) if checkpointing else right,
         "The block that is computed anew keeps its edge besides: all of them are still there.": (
             max(at_loss, in_block - step["edge"], at_optimizer) if checkpointing else right

@@ -84,6 +84,9 @@ def _model_mistakes(
             byte_scales + shared - constants
         ),
         "This leaves out the float32 that 256 scales share.": where_quantised(-shared if double else 0),
+        "This gives the scale that 256 scales share one byte: it is a float32, of 4.": where_quantised(
+            -3 * shared / 4 if double else 0
+        ),
         "The adapters are left out: they are weights too.": (right - 4 * adapter) / GIB,
         "The adapters are counted in 16 bits: they are in float32.": (right - 2 * adapter) / GIB,
         "The adapters are quantised here: only the base is.": where_quantised(adapter / 2 - 4 * adapter),
