@@ -42,9 +42,14 @@ def test_the_default_model_is_kept_as_plain_safetensors():
     assert config["tie_word_embeddings"] is True
     with safe_open(place / "model.safetensors", "pt") as weights:
         query = weights.get_tensor("model.layers.0.self_attn.q_proj.weight")
+        table = weights.get_tensor("model.embed_tokens.weight")
     assert query.dtype == torch.float32
     # Q4_1 keeps 16 evenly spaced values in each block of 32: the very values that the file stands for are kept.
     assert max(len(block.unique()) for block in query.reshape(-1, 32)) == 16
+    # The embedding table has 8 bits: whole steps in each block of 32, 127 of them to its largest value.
+    blocks = table.double().reshape(-1, 32)
+    steps = 127 * blocks / blocks.abs().amax(dim=1, keepdim=True)
+    assert (steps - steps.round()).abs().max() < 1e-6
 
 
 def test_every_linear_layer_but_the_head_is_quantised(tiny_folder):

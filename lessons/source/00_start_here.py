@@ -29,22 +29,23 @@ from lorakit.models import pick_device
 pick_device()
 
 # %% [markdown]
-# `dtype` is how the weights are stored, `compute_dtype` how matrices are multiplied in a fine-tune, and `why` gives the
-# reason. On a CPU the weights stay in float32 (32 bits each), and outside a fine-tune all is computed in float32, even where
-# the line that `load_model` prints says "computes in bfloat16" (bf16 for short: 16 bits, float32's range, fewer digits). On
-# an NVIDIA GPU they take 16 bits. If anything looks wrong, run `lorakit doctor` in a terminal: it names what is missing and
-# the command that mends it.
+# `dtype` is how the weights are stored, `compute_dtype` how matrices are multiplied in a fine-tune (further training,
+# lesson 07) and in `evaluate`, which scores a model, and `why` gives the reason. On a CPU or an Apple GPU the weights
+# stay in float32 (32 bits each), on an NVIDIA GPU they take 16 bits. (bfloat16, bf16 for short, has 16 bits: float32's
+# range, fewer digits.) If anything looks wrong, run `lorakit doctor` in a terminal: it names what is missing and the
+# command that mends it.
 
 # %% [markdown]
 # ## The model
 #
-# The model is **SmolLM2-135M-Instruct**, run by *transformers*, Hugging Face's library of models. It is small, and it is
-# not a toy: it has the same architecture as Llama, with rotary positions and grouped-query attention (lesson 02), SwiGLU
-# and RMSNorm (lesson 03), so the mechanisms that you learn here are those of its large relatives, if not their numbers. The
-# first time, this cell fetches it and converts it (about a minute); after that it loads in about a second. The download is
-# small because the weights in it were rounded once already: the format, GGUF's Q4_1, has codes of 4 bits, with a scale and an
-# offset for each 32 of them, which makes 5 bits a weight. We unpack exactly those values into float32, so this model cannot be
-# quite the one that its makers published. Keep that in mind for lesson 10.
+# The model is **SmolLM2-135M-Instruct**, run by *transformers*, Hugging Face's library of models. It is small, and it
+# is not a toy: it has the same architecture as Llama, with rotary positions and grouped-query attention (lesson 02),
+# SwiGLU and RMSNorm (lesson 03), so the mechanisms that you learn here are those of its large relatives, if not their
+# numbers. The first time, this cell fetches it and converts it (about a minute); after that it loads in about a second.
+# The download is small because the weights in it were rounded once already. The matrices of its blocks are in GGUF's
+# format Q4_1: codes of 4 bits, with a scale and an offset for each 32 of them, which makes 5 bits a weight. Its
+# embedding table has codes of 8 bits. We unpack exactly those values into float32, so this model cannot be quite the
+# one that its makers published. Keep that in mind for lesson 10.
 
 # %%
 from lorakit.models import load_model
@@ -52,10 +53,11 @@ from lorakit.models import load_model
 model, tokenizer = load_model()
 
 # %% [markdown]
-# Let it write. `generate` asks the model for the next token, appends it, and asks again. With `do_sample=False` it
-# always takes the likeliest token, so your text should go on with "to understand the basics. The first thing to do" (on a
-# GPU, in 16 bits, it may drift apart after some words: tiny rounding differences are enough to swap two near-equal
-# candidates). All notebooks are there solved too, with their outputs, in the folder `solutions`.
+# In that line, "computes in" is the `compute_dtype` from above; a plain call of the model, as in the next cells,
+# computes in the dtype of its weights. Let it write. `generate` asks the model for the next token, appends it, and asks
+# again. With `do_sample=False` it always takes the likeliest token, so your text should go on with "to understand the
+# basics. The first thing to do" (on a GPU, in 16 bits, it may drift apart after some words: tiny rounding differences
+# are enough to swap two near-equal candidates).
 
 # %%
 prompt = tokenizer("The best way to learn how a machine works is", return_tensors="pt").to(model.device)
@@ -63,7 +65,8 @@ written = model.generate(**prompt, max_new_tokens=30, do_sample=False)
 print(tokenizer.decode(written[0]))
 
 # %% [markdown]
-# Fluent, and a little repetitive: that is what 135 million weights buy. Now look at one step of that loop.
+# Fluent, and a little repetitive: that is what 135 million weights buy, and always taking the likeliest token adds to
+# it (lesson 04). Now look at one step of that loop.
 
 # %% [markdown]
 # ## Text in, tokens out
@@ -111,15 +114,16 @@ ids.shape
 # ```
 #
 # `hint("0.1")` says a little more each time, and `solution("0.1")` shows an answer. Nothing after an exercise needs
-# yours, so you may also leave one for later and read on. When you have saved the notebook, `lorakit grade 00` in a
-# terminal adds up your points (harder exercises have more).
+# yours, so you may also leave one for later and read on. All notebooks are there solved too, with their outputs, in the
+# folder `solutions`. When you have saved this one, `lorakit grade 00` in a terminal adds up your points (harder
+# exercises have more).
 
 # %% [markdown]
 # ### Exercise 0.1 · the shape of the answer
 #
-# *Easy, 2 minutes.* A batch of texts comes in as `ids`, a tensor of shape `(B, T)`: B texts of T token ids each. The
-# vocabulary has `vocab_size` entries. Return the shape of the logits as a tuple of whole numbers. An example of a call:
-# `logits_shape(torch.zeros(3, 7), 100)`.
+# *Easy, 2 minutes.* A batch of texts comes in as `ids`, a tensor of shape `(B, T)`: B texts of T token ids each. (Your
+# function finds B and T in `ids.shape`.) The vocabulary has `vocab_size` entries. Return the shape of the logits as a
+# tuple of whole numbers. An example of a call: `logits_shape(torch.zeros(3, 7), 100)`.
 
 
 # %% exercise="0.1" points=1
@@ -256,14 +260,19 @@ prompt = review_prompt("A clever film with a heart, and I would gladly see it tw
 print(prompt)
 prompt_ids = tokenizer(prompt, return_tensors="pt").input_ids.to(model.device)
 with torch.no_grad():
-    last = model(prompt_ids).logits[0, -1]
+    last = model(prompt_ids).logits[0, -1].float()
+probabilities = last.softmax(dim=-1)
 for word in LABEL_WORDS:
-    print(f"{word!r:12} logit {last[tokenizer(word).input_ids[-1]].item():.2f}")
+    i = tokenizer(word).input_ids[-1]
+    print(f"{word!r:12} logit {last[i].item():.2f}   probability {probabilities[i].item():.4f}")
+print("the likeliest tokens:", [tokenizer.decode(i) for i in last.topk(5).indices])
 
 # %% [markdown]
-# One sentence proves nothing. The course's data are 9,173 sentences from film reviews (Hutto & Gilbert, 2014). People rated
-# each from −4 to 4; of 10,604 we keep those whose mean rating is at least 1 away from 0, so the hardest are left out.
-# 1,000 are **held out**: no *fine-tune* (further training, on one task) ever trains on those. Here is one as a row.
+# The right one of our two words is ahead, and both are unlikely: the model would rather begin a sentence, or write the
+# verdict with a capital letter. But one sentence proves nothing. The course's data are 9,173 sentences from film
+# reviews (Hutto & Gilbert, 2014). People rated each from −4 to 4; of 10,604 we keep those whose mean rating is at least
+# 1 away from 0, so the hardest are left out. 1,000 are **held out**: no fine-tune ever trains on those. Here is one as
+# a row.
 
 # %% tags=["private-output"]
 from lorakit.data import split_reviews
@@ -272,20 +281,21 @@ train, held_out = split_reviews()
 held_out[0]
 
 # %% [markdown]
-# **Predict** the model's **accuracy**, the share of right verdicts, on 100 of them: guessing would get about 0.5 right. Then run (about 10 seconds on a
-# laptop).
+# **Predict** the model's **accuracy**, the share of right verdicts, on 100 of them. (A coin would get about 0.5 right;
+# one who always says "positive", the share that is: the cell counts it.) Then run (about 10 seconds on a laptop).
 
 # %%
 from lorakit.finetune import evaluate
 
-evaluate(model, tokenizer, held_out[:100])
+positive = sum(row["completion"] == " positive" for row in held_out[:100])
+evaluate(model, tokenizer, held_out[:100]), f"{positive} of the 100 are positive"
 
 # %% [markdown]
-# Surprised? We have not trained it on this task, yet it is right on roughly four in five. Two things stand out. The
-# **95 % interval**, `low` to `high`, is wide, because 100 sentences are few. (It is made so that in 95 of 100 such samples
-# it holds the accuracy that one would find on very many sentences.) And the **loss**, −ln of the probability that the
-# right word got, is large on average, because the model would rather begin a sentence, or write the verdict with a capital
-# letter: it ranks our two words well, and gives both little probability. A fine-tune will change both.
+# Surprised? We have not trained it on this task, yet it is right on roughly four in five; always saying "positive" is
+# right on 57 of the 100. Two things stand out. The **95 % interval**, `low` to `high`, is wide, because 100 sentences
+# are few. (It is made so that in 95 of 100 such samples it holds the accuracy that one would find on very many
+# sentences.) And the **loss**, the mean of −ln of the probability that the right word got, is large: 5.76 is −ln of
+# 0.003. The model ranks our two words well, and gives both little probability. A fine-tune will change both.
 
 # %% [markdown]
 # ## The map of the course

@@ -67,8 +67,9 @@ with torch.no_grad():
 }
 
 # %% [markdown]
-# The space makes a factor of about two hundred, or more, the capital one of seven. Whoever looks for the wrong piece measures the
-# wrong thing. Our data write a verdict with its space, and in small letters, which training will make the likely ones.
+# With its space the word is about 200 times likelier than without, and over 1,000 times if it has a capital; after the
+# space, the capital is 7.5 times likelier than the small letter. Whoever looks for the wrong piece measures the wrong
+# thing. Our data write a verdict with its space, and in small letters, which training will make the likely ones.
 #
 # ### Bytes, at the bottom
 #
@@ -92,9 +93,11 @@ print(f"{len(text)} characters, {len(text.encode())} bytes, {len(ids)} pieces; b
 print(f"the Japanese alone: {len(tokenizer('日本語').input_ids)} pieces for 3 characters")
 
 # %% [markdown]
-# Note what a language costs that was rare in the list's making: two pieces a character, where English has about one a word.
-# Try your own text. Find a word that is cut in a surprising place, and see what a space in front, a capital letter or
-# a missing letter does. (After a space the emoji is two pieces and not three: the space was joined with its first bytes.)
+# Note what a language costs that was rare in the list's making: two pieces a character, where English has about one a
+# word. Try your own text. Find a word that is cut in a surprising place, and see what a space in front, a capital
+# letter or a missing letter does. (After a space the emoji is two pieces and not three: the space was joined with its
+# first bytes.) Each piece stands over its id; the colours below are numbers that the ids name, and what these are comes
+# next.
 
 # %%
 from widgets import show_tokens
@@ -104,8 +107,8 @@ show_tokens(model, tokenizer, text="LoRA in paris 😀")
 # %% [markdown]
 # ## A piece becomes a row
 #
-# In the explorer above, below each piece stands its id, and in the list the first numbers of a row. The **embedding table**
-# has one row for each piece; it is the first weight of the model.
+# The **embedding table** has one row of numbers for each piece, and an id is the number of a row; the explorer shows
+# how the rows begin. The table is the first weight of the model.
 
 # %%
 table = model.get_input_embeddings().weight.detach()  # we only look: no gradient is needed
@@ -207,10 +210,10 @@ for other in found[1:]:
 #
 # *Medium, 8 minutes.* The **cosine** of two vectors is their dot product (multiply number by number, add up) divided by
 # both their lengths: 1 where they point the same way, 0 where they are at a right angle, -1 where they point opposite
-# ways. Given a `vector` of shape `(D,)` and a `table` of shape `(V, D)`, return the row numbers (indices) of the `k` rows
-# with the largest cosine, the largest first. For example, with the vector `[1, 0]`, the table `[[0, 5], [9, 9], [2, 1]]` and
-# `k = 2` (all as float tensors), it gives rows 2 and 1. The length of a vector is its `.norm()`; `topk` finds the
-# largest.
+# ways. Given a `vector` of shape `(D,)` and a `table` of shape `(V, D)`, return the row numbers (indices) of the `k`
+# rows with the largest cosine, the largest first. For example, with the vector `[1, 0]`, the table `[[0, 5], [9, 9],
+# [2, 1]]` and `k = 2` (all as float tensors), it gives rows 2 and 1. The length of a vector is its `.norm()`, the
+# length of each row `.norm(dim=-1)`; `topk` finds the largest.
 
 
 # %% exercise="1.2" points=2
@@ -252,30 +255,42 @@ for piece in (" Paris", " good", " seven", " positive"):
     print(neighbours(row(piece)))
 
 # %% [markdown]
-# First comes the piece itself. Next come its spellings: to the model `' Paris'` and `'Paris'` are two pieces, and it
-# had to learn that they are nearly one. Then come pieces used in the same company: other cities, and France. And look
-# at `' good'` and `' positive'`: among their nearest is the very *opposite*. Good and bad stand in the same
-# sentences. To tell them apart better is left to the blocks above.
+# First comes the piece itself. Then come its other spellings and the pieces used in the same company, side by side: to
+# the model `' Paris'` and `'Paris'` are two pieces, and it had to learn that they are nearly one. `' seven'` has six
+# other numbers before `'seven'`. And the nearest of all to `' positive'` is its *opposite*, before its own spelling
+# without the space. Good and bad stand in the same sentences. To tell them apart better is left to the blocks above.
 #
 # Is a cosine of 0.6 a lot? A number means nothing without a baseline. **Predict** the mean cosine of `' Paris'` with *all*
 # rows, and of `' good'`; and the same when the mean of all rows is taken off each of them first.
 
 # %%
-for name, rows in {"as they are": table, "less the mean row": table - table.mean(dim=0)}.items():
+mean_row, the = table.mean(dim=0), tokenizer(" the").input_ids[0]
+lean = torch.nn.functional.cosine_similarity(table, mean_row, dim=-1)
+away = [tokenizer.decode(i) for i in lean.argsort()[:6]]
+print(f"{(lean > 0).float().mean():.1%} of the rows lean towards the mean row; those that lean away most: {away}")
+for name, rows in {"as they are": table, "less the mean row": table - mean_row}.items():
     print(name)
     for piece in (" Paris", " good", " seven", " positive"):
         own = rows[tokenizer(piece).input_ids[0]]
         cosines = torch.nn.functional.cosine_similarity(rows, own, dim=-1)
         above = (cosines > 0.6).sum().item() - 1
         print(
-            f"  {piece!r:12} mean {cosines.mean():5.2f}, standard deviation {cosines.std():.2f}; {above} others above 0.6"
+            f"  {piece!r:12} mean {cosines.mean():5.2f}, standard deviation {cosines.std():.2f}; "
+            f"{above} others above 0.6; with ' the' {cosines[the]:5.2f}"
         )
 
 # %% [markdown]
-# It depends on the piece: the mean is 0.32 for `' Paris'` and below zero for `' good'`. All rows share a part, their mean,
-# and some point along it more than others. Take it off, and the baseline is near 0 for each of them. Whoever quotes a cosine
-# without its baseline quotes half a result. One more claim that everybody repeats: *king − man +
-# woman = queen* (Mikolov et al., 2013). **Predict**, then see; the first line is `' king'` alone.
+# It depends on the piece: the mean is 0.32 for `' Paris'` and below zero for `' good'`. So a baseline is a mean *and* a
+# spread: `' London'`, at 0.61, lies more than 4 standard deviations above the mean of `' Paris'`. Nearly all rows lean
+# towards the mean row; those that lean away most are very frequent pieces. Taking the mean row off moves the mean of
+# the cosines to 0, as it nearly must, and widens the spread: `' good'` now has 105 others above 0.6, and `' the'` is
+# one of them. Whoever quotes a cosine without its baseline quotes half a result.
+
+# %% [markdown]
+# ### A sum of rows
+#
+# One more claim that everybody repeats: *king − man + woman = queen* (Mikolov et al., 2013). **Predict**, then see; the
+# first line is `' king'` alone.
 
 # %%
 print(neighbours(row(" king"), k=6))
@@ -283,9 +298,9 @@ print(neighbours(row(" king") - row(" man") + row(" woman"), k=4))
 print(neighbours(row(" Paris") - row(" France") + row(" Germany"), k=4))
 
 # %% [markdown]
-# The first sum really comes out at `' queen'`, which was the nearest other word of `' king'` before any sum. The
-# second stays at `' Paris'`, with `' Berlin'` behind it. Published tests of such analogies do not allow a word that
-# went in as the answer; by that rule both are right.
+# The first sum really comes out at `' queen'`, which before any sum was the nearest to `' king'` after its spellings
+# and its plural. The second stays at `' Paris'`, with `' Berlin'` behind it. Published tests of such analogies do not
+# allow a word that went in as the answer; by that rule both are right.
 
 # %% [markdown]
 # ## The same table, once more
@@ -375,7 +390,7 @@ progress()
 # - An id is a row number in `embed_tokens.weight`, of shape (V, D). The layer is `table[input_ids]`: this is
 #   `lorakit.activations.embed`. A row is the same wherever its token stands.
 # - Rows of pieces that are used in the same company point the same way, opposites too. Compare a cosine with the
-#   mean over all rows.
+#   mean and the spread over all rows.
 # - `lm_head` is the same table here. Tied or not decides whether it is counted once or twice; 21 % of this model.
 #
 # Back: [lesson 00](00_start_here.ipynb). Next: [lesson 02](02_attention.ipynb), where the vectors of a text begin to look

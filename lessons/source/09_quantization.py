@@ -119,7 +119,7 @@ for name in (ranked[0], ranked[len(ranked) // 2], *ranked[-3:]):
     print(f"{largest[name]:5.1f} standard deviations   {name}")
 
 # %% [markdown]
-# (These weights came to you rounded once already, from a file of 4-bit codes: see near the end.) One weight lies 51
+# (These weights came to you rounded once already, as 4-bit codes: see near the end.) One weight lies 51
 # standard deviations out, where a normal distribution would not have it in the life of the universe. Trained networks
 # have such weights. (Their activations, the numbers that pass through, have outliers too, still larger ones, which is
 # what LLM.int8() is about: Dettmers et al., 2022. Here we quantise weights alone.)

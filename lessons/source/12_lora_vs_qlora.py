@@ -551,9 +551,9 @@ measured("below 0.3 %", [points_lost("lora - qlora")])
 # - **QLoRA loses less than 1 %**: cannot tell. The middle, 2.1 points, is worse; the interval has 1 in it.
 # - **Less than 0.3 %**: here it does not hold. All of the interval is above.
 #
-# Before you quote that: it is *one* task, one model of 135 million weights, which had been rounded once, to 4-bit codes,
-# before they came to us, and a comparison of short runs. The interval is over sentences; seeds are but three. It does not
-# refute the paper, which tested larger models. It does refute the sentence without its conditions.
+# Before you quote that: it is *one* task, one model of 135 million weights, most of which had been rounded to 4-bit
+# codes before they came to us, and a comparison of short runs. The interval is over sentences; seeds are but three. It
+# does not refute the paper, which tested larger models. It does refute the sentence without its conditions.
 
 # %% [markdown]
 # The nine runs, each with its own interval:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from lorakit.checks.frame import Answer, CheckFailed, Trial, check, judge
+from lorakit.checks.frame import Answer, CheckFailed, Trial, any_of, check, judge
 
 
 @check(
@@ -89,14 +89,18 @@ def check_next_token_probability(answer: Answer, draw: Random) -> None:
         token = draw.randint(1, vocab - 2)
         logits = (3 + 1.5 * torch.randn(texts, tokens, vocab, generator=generator)).to(dtype)
         exact = logits.double()
-        probability = exact.softmax(-1)
+        probability, e = exact.softmax(-1), exact.exp()
+        returned = _as_tensor(answer(logits, token), dtype)
         mistakes = {
             "This is the logit itself: it is no probability yet.": exact[:, -1, token],
             "This is the logarithm of the probability.": probability[:, -1, token].log(),
             "A sigmoid looks at one score alone: whether a token is likely depends on its rivals too.": exact[
                 :, -1, token
             ].sigmoid(),
-            "This is exp of the score, not yet divided by anything: it can be far above 1.": exact[:, -1, token].exp(),
+            "This is exp of the score, not yet divided by anything: it can be far above 1.": e[:, -1, token],
+            "This divides by the sum over all texts: each text's probabilities make 1, so sum with dim=-1.": any_of(
+                returned, (e[:, -1, token] / e[:, -1].sum()).to(dtype), (e[:, -1, token] / e.sum()).to(dtype)
+            ),
             "This divides the score by the sum of the scores: scores can be negative, so softmax takes their exp.": (
                 exact / exact.sum(-1, keepdim=True)
             )[:, -1, token],
@@ -129,7 +133,7 @@ def check_next_token_probability(answer: Answer, draw: Random) -> None:
         trials.append(
             Trial(
                 given=f"logits of shape ({texts}, {tokens}, {vocab}), {str(dtype)[6:]}, and token_id = {token}",
-                seen=_as_tensor(answer(logits, token), dtype),
+                seen=returned,
                 # In the dtype of the logits, whose rounding is then allowed for.
                 expected=probability[:, -1, token].to(dtype),
                 mistakes={sentence: value.to(dtype) for sentence, value in mistakes.items()},
@@ -157,11 +161,11 @@ def check_weights_mib(answer: Answer, draw: Random) -> None:
     for bits, fraction in zip(draw.sample([4, 8, 16, 32], 4), fractions, strict=True):
         n = round((draw.randint(20, 900) + fraction) * 2**23 / bits) + draw.randint(0, 999)
         size = n * bits / 8
-        mib = size / 2**20
+        mib, returned = size / 2**20, answer(n, bits)
         trials.append(
             Trial(
                 given=f"n_weights = {n} and bits = {bits}",
-                seen=answer(n, bits),
+                seen=returned,
                 expected=mib,
                 mistakes={
                     "This is bytes, not MiB.": size,
@@ -170,6 +174,10 @@ def check_weights_mib(answer: Answer, draw: Random) -> None:
                     "This is MB, of a million bytes: a MiB has 2**20.": size / 10**6,
                     "This is GB, of a thousand million bytes.": size / 10**9,
                     "This takes bits for bytes.": n * bits / 2**20,
+                    "This multiplies by 8: a byte is 8 bits, so there are fewer bytes than bits.": n * bits * 8 / 2**20,
+                    "2**20 is 1,048,576: `2 * 20` is 40, and `2 ^ 20` is 22 in Python.": any_of(
+                        returned, size / 40, size / 22
+                    ),
                     "`bits // 8` is 0 for 4 bits: such a weight fills half a byte, not none.": n * (bits // 8) / 2**20,
                     "This cuts off the fraction: `//` and `int` leave whole MiB alone.": int(mib),
                     "This is rounded to whole MiB: give the number as it comes out.": round(mib),

@@ -133,13 +133,14 @@ def _ways_to_rank(vector: torch.Tensor, table: torch.Tensor, k: int) -> dict[str
     cosines = dots / (lengths * vector.norm())
     order = cosines.argsort(descending=True)
     right = order[:k]
-    of_columns = [F.cosine_similarity(table, vector, dim=0)]
+    of_columns = [F.cosine_similarity(table, vector, dim=0), table / table.norm(dim=0) @ vector]
     if len(table) == len(vector):
         of_columns += [dots / table.norm(dim=0), F.cosine_similarity(table.T, vector, dim=1), vector @ table / lengths]
+        of_columns += [table / lengths @ vector]
     return {
         "": [right],
-        "No row is divided by its own length here, so a long row wins whatever way it points. (You did divide? Then "
-        "each length met another row: keepdim=True keeps its axis.)": [dots.topk(k).indices],
+        "No row is divided by its own length here, so a long row wins whatever way it points. (You did divide? "
+        "`table.norm()` without dim is one length for the whole table.)": [dots.topk(k).indices],
         "This goes by distance: a row that points the same way can be far off, being longer or shorter.": [
             (table - vector).norm(dim=-1).topk(k, largest=False).indices
         ],
@@ -158,7 +159,8 @@ def _ways_to_rank(vector: torch.Tensor, table: torch.Tensor, k: int) -> dict[str
             cosines[right] * vector.norm(),
         ],
         "These are the rows themselves: their numbers are wanted.": [table[right]],
-        "Columns are taken for rows here, in the product or in the lengths: each row of the table is one vector.": [
+        "Columns are taken for rows here, in the product or in the lengths: each row of the table is one vector. "
+        "(`table / lengths` divides columns too, unless the lengths keep their axis: keepdim=True.)": [
             scores.topk(k).indices for scores in of_columns
         ],
         "The nearest row is left out: it counts too, even if it is the vector itself.": [

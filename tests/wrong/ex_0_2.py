@@ -23,6 +23,18 @@ def next_token_probability(logits, token_id):
     return logits[:, -1, token_id].exp()
 
 
+# %% the sum over the batch -> the sum over all texts
+def next_token_probability(logits, token_id):
+    e = logits[:, -1].exp()
+    return e[:, token_id] / e.sum()
+
+
+# %% the sum over everything -> the sum over all texts
+def next_token_probability(logits, token_id):
+    e = logits.exp()
+    return (e / e.sum())[:, -1, token_id]
+
+
 # %% a share of the scores -> divides the score by the sum of the scores
 def next_token_probability(logits, token_id):
     last = logits[:, -1]

@@ -33,6 +33,21 @@ def weights_mib(n_weights, bits):
     return n_weights * bits / 2**20
 
 
+# %% times 8 -> This multiplies by 8
+def weights_mib(n_weights, bits):
+    return n_weights * bits * 8 / 2**20
+
+
+# %% 2 * 20 -> 2**20 is 1,048,576
+def weights_mib(n_weights, bits):
+    return n_weights * bits / 8 / (2 * 20)
+
+
+# %% 2 ^ 20 -> 2**20 is 1,048,576
+def weights_mib(n_weights, bits):
+    return n_weights * bits / 8 / (2 ^ 20)
+
+
 # %% whole bytes a weight -> fills half a byte, not none
 def weights_mib(n_weights, bits):
     return n_weights * (bits // 8) / 2**20

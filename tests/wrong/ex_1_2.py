@@ -89,6 +89,16 @@ def nearest(vector, table, k):
     return (vector @ table / (table.norm(dim=-1) * vector.norm())).topk(k).indices
 
 
+# %% lengths without their axis -> Columns are taken for rows here
+def nearest(vector, table, k):
+    return (table / table.norm(dim=-1) @ vector).topk(k).indices
+
+
+# %% columns brought to length 1 -> Columns are taken for rows here
+def nearest(vector, table, k):
+    return (table / table.norm(dim=0) @ (vector / vector.norm())).topk(k).indices
+
+
 # %% columns throughout -> Columns are taken for rows here
 def nearest(vector, table, k):
     return (vector @ table / (table.norm(dim=0) * vector.norm())).topk(k).indices
