@@ -475,6 +475,7 @@ def test_what_is_not_the_same(seen, expected):
         (torch.tensor([0.25, 1 / 3]), "tensor([0.25, 0.333333], float32)"),
         (torch.tensor(2), "tensor(2, int64)"),
         (torch.zeros(3, 4, dtype=torch.bfloat16), "a tensor of shape (3, 4), bfloat16"),
+        ((torch.zeros(3, 4), 2), "(a tensor of shape (3, 4), float32, 2)"),
         ("x" * 1000, "'" + "x" * (SHOWN - 1) + "…"),
     ],
 )

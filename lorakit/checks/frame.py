@@ -290,14 +290,17 @@ def as_number(value: Any) -> float | None:
 
 
 def describe(value: Any) -> str:
-    """A value in a few words: a large tensor as its shape and dtype."""
+    """A value in a few words: a large tensor as its shape and dtype, a tuple of tensors by what each is."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
         if math.prod(shape) > 8:
             return f"a tensor of shape {shape}, {dtype}"
         numbers = value.tolist()
         return f"tensor({_rounded(numbers)}, {dtype})"
-    text = repr(_rounded(value))
+    if isinstance(value, tuple | list) and any(hasattr(each, "dtype") for each in value):
+        text = f"({', '.join(map(describe, value))})"
+    else:
+        text = repr(_rounded(value))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
