@@ -38,6 +38,11 @@ def bits_per_weight(block_size, double_quant):
     return 4 + 32 / block_size + (32 / (256 * block_size) if double_quant else 0)
 
 
+# %% the first level twice -> leaves the first in 32 bits
+def bits_per_weight(block_size, double_quant):
+    return 4 + 32 / block_size + (8 / block_size + 32 / (256 * block_size) if double_quant else 0)
+
+
 # %% 16-bit scales -> takes a block's scale for 16 bits
 def bits_per_weight(block_size, double_quant):
     return 4 + 8 / block_size + 32 / (256 * block_size) if double_quant else 4 + 16 / block_size

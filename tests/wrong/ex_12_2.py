@@ -62,6 +62,18 @@ def method_for(model, card):
     return "neither"
 
 
+# %% defaults -> These are TrainingPlan's own rows and checkpointing
+from lorakit.memory import TrainingPlan, preset
+from lorakit.memory.cards import estimate_on, fits
+
+
+def method_for(model, card):
+    for method in ("lora", "qlora"):
+        if fits(estimate_on(preset(model), TrainingPlan(method), card), card):
+            return method
+    return "neither"
+
+
 # %% weights alone -> Only the weights are held against the card
 from lorakit.memory import TrainingPlan, estimate_memory, preset
 

@@ -90,6 +90,17 @@ def capstone(budget_mib):
     return TrainConfig(gradient_checkpointing=True), 0.57
 
 
+# %% MB -> These are MB
+from lorakit.checks.lesson12 import step_plan
+from lorakit.finetune import TrainConfig
+from lorakit.memory import estimate_memory, preset
+
+
+def capstone(budget_mib):
+    config = TrainConfig(gradient_checkpointing=True)
+    return config, estimate_memory(preset("SmolLM2-135M"), step_plan(config)).allocated_bytes / 1e6
+
+
 # %% weights alone -> These are the weights alone
 from lorakit.finetune import TrainConfig
 

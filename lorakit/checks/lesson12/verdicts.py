@@ -167,4 +167,7 @@ def _method_mistakes(model: str, card: Card) -> dict[str, str]:
         "'neither' is left out: some models fit in no way.": "qlora" if right == NEITHER else right,
         "QLoRA is left out: it is what to try where LoRA does not fit.": "lora" if lora else NEITHER,
         **_shortcuts(model, card),
+        "These are TrainingPlan's own rows and checkpointing: the text names others.": _method(
+            model, card, rows=TrainingPlan().micro_batch_size, checkpointing=TrainingPlan().gradient_checkpointing
+        ),
     }
