@@ -94,15 +94,30 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
-def report(claim: Claim, cases: Sequence[Case]) -> str:
-    """Each case in a line with its mark, and the verdict below them."""
+def report(claim: Claim, cases: Sequence[Case], columns: Sequence[str] = ()) -> str:
+    """Each case in a line with its mark, and the verdict below them.
+
+    With `columns` a grid: the cases of one condition share a line, in the columns' order, and of an interval only the
+    middle is shown.
+    """
     lines = [f"{claim.words}: {claim.threshold}?"]
     width = max(len(case.condition) for case in cases)
-    for case in cases:
-        lines.append(
-            f"  {MARKS[judge_case(claim, case)]} {case.condition:{width}}  {_span(*case.ends):>14} {claim.unit}"
-        )
+    if columns:
+        lines.append(" " * (2 + width) + "".join(f"{column:>10}" for column in columns))
+        for condition in dict.fromkeys(case.condition for case in cases):
+            marked = (_marked_middle(claim, case) for case in cases if case.condition == condition)
+            lines.append(f"  {condition:{width}}" + "".join(f"{each:>10}" for each in marked))
+    else:
+        for case in cases:
+            lines.append(
+                f"  {MARKS[judge_case(claim, case)]} {case.condition:{width}}  {_span(*case.ends):>14} {claim.unit}"
+            )
     return "\n".join([*lines, f"-> {verdict(claim, cases)}"])
+
+
+def _marked_middle(claim: Claim, case: Case) -> str:
+    """A case in a cell of a grid: its mark, by all of its interval, and the middle."""
+    return f"{MARKS[judge_case(claim, case)]} {_number(sum(case.ends) / 2)}"
 
 
 def claims_table(claims: Mapping[str, Claim], found: Mapping[str, Sequence[Case]] | None = None) -> str:
@@ -182,7 +197,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "60 GB": Claim(
         "Full fine-tuning of a 7B model in FP16 takes about 60 GB",
-        "estimated for Llama-2-7B, six ways to step; within 10 %",
+        "estimated for Llama-2-7B, five ways to step; within 10 %",
         "GB",
         least=54,
         most=66,
@@ -210,7 +225,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "over 20 GB": Claim(
         "LoRA on models of 7B and 13B takes more than 20 GB",
-        "estimated for Llama-2-7B and 13B, 1 to 8 rows of 512, checkpointing off and on",
+        "estimated for Llama-2-7B and 13B and the same plans",
         "GB",
         least=20,
     ),
@@ -228,7 +243,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "QLoRA below 24 GB": Claim(
         "QLoRA on a 7B model is for GPUs of 8 to 16 GB",
-        "what is left of a card of 12 and of 16 GB, for the same plans (of 8 GB none is in our list)",
+        "what is left of a card of 8, of 12 and of 16 GB, for the same plans",
         "GB left",
         least=0,
     ),
@@ -272,7 +287,7 @@ CLAIMS: dict[str, Claim] = {
     # Adapters
     "merge": Claim(
         "LoRA's adapters can be merged into the base",
-        "largest change of an output by merging two adapters in float32, over the largest output",
+        "largest change of an output by merging two adapters, in float32 and in bf16, over the largest output",
         "of the output",
         most=1e-5,
     ),
@@ -286,7 +301,7 @@ CLAIMS: dict[str, Claim] = {
     "Hugging Face": Claim(
         "QLoRA was made by Hugging Face",
         "no measurement can say",
-        source="Dettmers et al. 2023, University of Washington; Hugging Face built it into its libraries",
+        source="wrong: by Dettmers et al. 2023, University of Washington; Hugging Face built it into its libraries",
     ),
     "many people": Claim(
         "Many people fine-tune 13B and 70B with it",

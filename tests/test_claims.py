@@ -95,6 +95,18 @@ def test_a_report_has_a_line_for_each_case_and_ends_in_the_verdict():
     assert lines[3] == "-> holds under conditions"
 
 
+def test_a_grid_has_a_line_for_each_condition_and_a_column_for_each_of_its_cases():
+    cases = [Case("off", 0.5), Case("off", 0, 2.5), Case("on", 3, 5), Case("on", -1, 0)]
+    lines = report(AT_MOST_1, cases, ("1 row", "16 rows")).splitlines()
+    assert lines == [
+        "it loses little: at most 1 point?",
+        "          1 row   16 rows",
+        "  off    ✓ 0.50    ? 1.25",
+        "  on     ✗ 4.00   ✓ -0.50",
+        "-> holds under conditions",
+    ]
+
+
 def test_every_claim_can_fail_or_says_what_is_known_of_it():
     for name, claim in CLAIMS.items():
         limits = [limit for limit in (claim.least, claim.most) if math.isfinite(limit)]
