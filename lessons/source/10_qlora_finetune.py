@@ -116,12 +116,6 @@ config = TrainConfig(**explorer.value)
 config
 
 # %% [markdown]
-# (One more setting, of the machine. Where a CPU multiplies in bf16, PyTorch's library for it, oneDNN, compiles a small program
-# for each shape of matrix that it meets, and two caches keep the last 1,024 of these. Sentences of many lengths make many
-# shapes, so a training fills them, and the peak memory then tells of these programs more than of weights. `import lorakit` has
-# them keep 64, which changes no result.)
-
-# %% [markdown]
 # ## What is 4-bit, and what is not
 #
 # Load the base, and count the bytes of its weights by the format that they are stored in.
@@ -261,9 +255,9 @@ print(f"{'together':20} {found:>12,} bytes, or {found * 8 / weights:.4f} bits a 
 # *Medium, 10 minutes.* `packed` holds a layer's codes, uint8, two to a byte, the first of the two in the higher half,
 # and row after row of W. `levels` are the 16 levels of the code book, and `absmax` has one scale for every 64 weights
 # in that order. `A` is `(r, in_features)`, `B` is `(out_features, r)`. Return what the layer with its adapter makes
-# of `x`, `(..., in_features)`: the dequantised base's output, and the scaled change. (`packed`, `(n,)`, may be in one row.
-# `packed >> 4` and `packed & 15` are the two halves; make them `.long()` before you index with them, since torch takes uint8
-# for a mask.)
+# of `x`, `(..., in_features)`: the dequantised base's output, and the scaled change. (`packed` is one long row, `(n,)`, not in
+# W's shape. `packed >> 4` and `packed & 15` are the two halves; make them `.long()` before you index with them, since torch
+# takes uint8 for a mask.)
 
 
 # %% exercise="10.3" points=3
@@ -319,7 +313,7 @@ gradients = {
 }
 
 # %% [markdown]
-# The same with peft on bitsandbytes, with our A and B put into it. (Ours goes first, to make room. And both multiply
+# The same with peft on bitsandbytes, with our A and B put into it. (Ours is deleted first, to make room. And both multiply
 # in float32 here, on any machine: in bf16 both would round, each in its own order.)
 
 # %%
@@ -354,8 +348,8 @@ f"largest difference: logits {logits_apart:.1e}, gradients {gradients_apart:.1e}
 
 # %% [markdown]
 # Nothing, or next to nothing. Our codes are theirs bit for bit (lesson 09), and the rest is the same sum. So you have
-# seen all of QLoRA now. What the library adds is speed: it has *kernels*, programs that run there, which turn
-# codes into numbers quickly, and one that does it while it multiplies, where few tokens go through at once.
+# seen all of QLoRA now. What the library adds is speed: it has *kernels*, programs made for one kind of processor, a GPU above
+# all, which turn codes into numbers quickly, and one that does it while it multiplies, where few tokens go through at once.
 
 # %%
 del theirs, expected, adapter, gradients, weights
@@ -498,19 +492,8 @@ print(f"before: {history.before}\nafter:  {history.after}")
 # was rounded once before it came to us, as lesson 00 said; on a base that never was, the price may differ.)
 
 # %%
-from lorakit.records import load_record
-from widgets import accuracy_figure, loss_figure
+from widgets import accuracy_figure
 
-record = load_record("lora_vs_qlora")
-recorded = next(run for run in record["runs"] if (run["method"], run["seed"]) == ("lora", config.seed))
-loss_figure({"LoRA, recorded": recorded["losses"], "QLoRA, here": history.losses}).show()
-
-# %% [markdown]
-# LoRA's curve is the recorded run with the same seed, the same rows and the values that the sliders start with, see
-# below. The shapes are the same: a steep fall while the model learns that one of two words is wanted, then the slow and
-# noisy part.
-
-# %%
 accuracy_figure({"before": history.before, "after": history.after}).show()
 
 # %% [markdown]
@@ -558,6 +541,9 @@ print(f"{len(mended)} mended, {len(broken)} broken\n", *mended[:4], "--- broken:
 # anything flatters it.) **Predict** the order of the methods: by accuracy, by the time of a step, and by peak memory.
 
 # %%
+from lorakit.records import load_record
+
+record = load_record("lora_vs_qlora")
 print(record["machine"]["summary"], record["date"], record["command"], sep="\n")
 by_method = {name: [run for run in record["runs"] if run["method"] == name] for name in ("lora", "qlora", "full")}
 for name, runs in by_method.items():
@@ -573,9 +559,9 @@ for name, runs in by_method.items():
 # %% [markdown]
 # With seed 0, LoRA and QLoRA are the runs that lesson 07 and this one make. Accuracy and loss differ from yours because
 # all 1,000 are judged here, the times because your machine is another, or had other work, and the peaks because these
-# processes kept all of their compiled programs. A step of QLoRA took
-# longer than one of LoRA with every seed, so it does not "train faster" here; one of full fine-tuning took longest, with
-# a gradient to compute for every weight.
+# processes kept all the programs that PyTorch compiles for products in bf16 on a CPU, one for each shape of matrix (`import
+# lorakit` has it keep few, which changes no result). A step of QLoRA took longer than one of LoRA with every seed, so it does
+# not "train faster" here; one of full fine-tuning took longest, with a gradient to compute for every weight.
 #
 # The peaks can be explained. A weight in float32 is 4 bytes; where it is trained, its gradient and the optimizer's two
 # numbers are 12 more. So full fine-tuning keeps **16 bytes a weight**, LoRA 4, and QLoRA what was counted above; the
@@ -625,11 +611,11 @@ for pair, paired in record["paired"].items():
 # %% [markdown]
 # ## The paged optimizer
 #
-# The third part of the paper's recipe, after NF4 and double quantisation, is the **paged optimizer**. AdamW keeps two float32 numbers for each
-# trained weight. `bnb.optim.PagedAdamW8bit` does two things about these 8 bytes. It keeps both numbers in **8 bits**,
-# in blocks with a scale, as double quantisation keeps scales. And it puts them into memory that CUDA moves between
-# GPU and main memory, page by page, as they are needed: **paged**. A batch with long sentences then pushes the
-# optimizer's state out for a moment, where it would have ended the run for want of memory.
+# The paper's recipe also has a **paged optimizer**. AdamW keeps two float32 numbers for each trained weight. A paged one has
+# them in memory that CUDA moves between GPU and main memory, page by page, as they are needed. A batch with long sentences
+# then pushes the optimizer's state out for a moment, where it would have ended the run for want of memory. The authors' script
+# takes `paged_adamw_32bit` if you say nothing. `bnb.optim.PagedAdamW8bit` joins an earlier idea to paging (Dettmers et al.,
+# 2021): both numbers in **8 bits**, in blocks with a scale, as double quantisation keeps scales.
 #
 # Small tensors are left as they are: bitsandbytes 0.50 uses 8 bits from 4,096 numbers on, and pages from 100,000 on.
 # **Predict:** how many of our A's and B's is that?
@@ -689,15 +675,17 @@ def next_logits(model):
 
 
 # %% [markdown]
-# Three numbers for each model: the **drift**, how far its logits lie from those of the unmerged QLoRA model (a standard deviation,
-# so a shift of all of them does not count); the **KL divergence** from that model's next-token distribution to this one's, in
-# nats, 0 where both say the same; the accuracy.
+# Two numbers for each model: the **KL divergence** from the unmerged QLoRA model's next-token distribution to this one's, in
+# nats, 0 where both say the same; and the accuracy.
 
 # %%
+import warnings
+
 import transformers
 import torch.nn.functional as F
 
-transformers.logging.set_verbosity_error()  # it would tell a dtype that we choose
+transformers.logging.set_verbosity_error()  # it hides a note on the dtype
+warnings.filterwarnings("ignore", "Merge lora module to 4-bit")  # peft warns of what is measured here
 release_memory()
 compute_in_float32(model.eval())
 reference = next_logits(model)
@@ -705,10 +693,9 @@ reference = next_logits(model)
 
 def report(name, logits):
     """How far from the unmerged model, and how good."""
-    drift, right = logits - reference, logits[:, words].argmax(-1) == truth
     kl = F.kl_div(logits.log_softmax(-1), reference.log_softmax(-1), reduction="batchmean", log_target=True)
-    moved = f"drift {drift.std():.3f} (std), {drift.abs().max():5.2f} at most"
-    print(f"{name:27} {moved}   KL {kl:.4f}   accuracy {right.float().mean():.2f}")
+    right = logits[:, words].argmax(-1) == truth
+    print(f"{name:27} KL {kl.clamp(0):.5f}   accuracy {right.float().mean():.2f}")
 
 
 report("QLoRA, unmerged", reference)
@@ -716,7 +703,7 @@ with model.disable_adapter():
     report("without its adapter", next_logits(model))
 
 # %% [markdown]
-# The second line is the size of what was learned. A merge that drifts as far as that has lost it. Save the adapter,
+# The second line is the size of what was learned. A merge that is as far off as that has lost it. Save the adapter,
 # and put it into the bases with peft's own functions. First the one before quantising:
 
 # %%
@@ -740,10 +727,10 @@ merged = merged_into(load_model(dtype=torch.float32)[0])
 report("base before quantising", next_logits(merged))
 
 # %% [markdown]
-# It drifts, and mostly not because of the merge: this base gives other logits than its 4-bit copy, without any adapter too.
-# But most of what was learned is there, and the accuracy is near, as far as 100 sentences can tell, which leave seven points either
-# way: drift and KL say more here. Many people merge like this, since it is the easiest:
-# it makes a model that nobody has trained, and that has to be judged anew.
+# It is off, and not by the merge, which in float32 costs rounding errors alone: this base gives other logits than its 4-bit
+# copy, beside which the adapter was trained. But most of what was learned is there, and the accuracy is near, as far as 100
+# sentences can tell, which leave seven points either way: KL says more here. Many people merge like this, since it is the
+# easiest: it makes a model that nobody has trained, and that has to be judged anew.
 #
 # What if that model is wanted in 4 bits? Quantise it, as the base was quantised before training. **Predict:** worse
 # than the line above?
@@ -761,31 +748,24 @@ release_memory()
 base = load_model(**four_bits, dtype=torch.float32)[0].dequantize()
 merged = merged_into(base)
 report("dequantised base", next_logits(merged))
-
-# %% [markdown]
-# This is the model that was trained, to all the digits shown. It is no longer small: 32 bits a weight. And in 16?
-
-# %%
 for weight in merged.parameters():
     weight.data.copy_(weight.to(torch.bfloat16))
 report("dequantised base, in bf16", next_logits(merged))
 
 # %% [markdown]
-# Nearly. Last, back into the 4-bit base itself:
+# The first is the model that was trained, to all the digits shown; the second is nearly so. They are no longer small: 32 and
+# 16 bits a weight. Last, back into the 4-bit base itself:
 
 # %%
-import warnings
-
-warnings.filterwarnings("ignore", "Merge lora module to 4-bit")  # peft warns of what is measured here
 del merged, base, weight
 release_memory()
 merged = merged_into(load_model(**four_bits, dtype=torch.float32)[0])
 report("4-bit base", next_logits(compute_in_float32(merged)))
 
 # %% [markdown]
-# Hold this against "without its adapter". The merge has thrown most of the fine-tune away: by its drift it is nearly as far
-# off as a model that never had it, and about as good. No error was raised; peft warns of "rounding errors", a warning
-# that the cell above hides.
+# Hold this against "without its adapter". The merge has thrown most of the fine-tune away: the model is far off again, and
+# about as good as one that never had it. No error was raised; peft warns of "rounding errors", a warning that we have
+# switched off.
 
 # %% [markdown]
 # ### Why so little arrives
@@ -822,16 +802,18 @@ f"{place}: the change has {delta.norm() / W_before.norm():.1%} of the size of W"
 for start, W in {"the dequantised W": W_codes, "the W before quantising": W_before}.items():
     old, new = in_4_bits(W), in_4_bits(W + delta)
     differ = old.codes ^ new.codes  # two codes a byte
-    changed = ((differ > 15).sum() + (differ & 15 > 0).sum()).item() / W.numel()
+    changed = ((differ > 15).sum() + ((differ & 15) > 0).sum()).item() / W.numel()
     arrived = new.dequantize() - old.dequantize()
     share = ((arrived * delta).sum() / delta.pow(2).sum()).item()
     print(f"added to {start:24} {changed:5.1%} of the codes change, and {share:4.0%} of the change arrives")
 
 # %% [markdown]
 # (The size of a matrix is the root of the sum of its squares.) The dequantised W lies on the levels, every number of it. A
-# change that is small beside the gap between two levels takes hardly any number past the middle of a gap, so nearly all round back to where they came from. The W before
-# quantising lies anywhere in the gaps. The same small change takes some numbers past a middle, about as many as it
-# should: each of them jumps too far, and on the average the jumps come out right.
+# change that is small beside the gap between two levels takes hardly any number past the middle of a gap, so nearly all round
+# back to where they came from. (More arrives than codes change: a code that does jumps a whole gap, much more than its change,
+# and each scale goes with the largest weight of its block.) The W before quantising lies anywhere in the gaps. The same small
+# change takes some numbers past a middle, about as many as it should: each of them jumps too far, and on the average the
+# jumps come out right.
 #
 # You may read that *several adapters cannot be merged into a quantised base*. It is nearly right:
 #
