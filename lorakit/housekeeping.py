@@ -20,6 +20,23 @@ def release_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+M_MMAP_THRESHOLD = -3
+"""What glibc's malloc.h calls the size from which a block is mapped by itself."""
+LARGE_BLOCK = 128 * 2**10
+"""Bytes: what glibc starts with."""
+
+
+def return_large_blocks() -> None:
+    """Have glibc map each block of 128 KiB or more by itself for good, so that its pages go back once it is freed.
+
+    Left alone, glibc raises that size to what it sees freed, 32 MiB at most, and then keeps what tensors leave behind.
+    What that takes: tests/bench/records/freed_blocks.json.
+    """
+    if "MALLOC_MMAP_THRESHOLD_" not in os.environ:  # a size of the user's own stands
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place and move it there, whole or not at all."""
     temporary = path.with_name(path.name + ".partial")

@@ -28,7 +28,7 @@ from transformers import (
 
 from lorakit import cache
 from lorakit.errors import LorakitError
-from lorakit.housekeeping import release_memory
+from lorakit.housekeeping import release_memory, return_large_blocks
 
 DEFAULT_MODEL = "SmolLM2-135M-Instruct"
 MODEL_SOURCE = cache.Source(
@@ -149,6 +149,7 @@ def load_model(
         choice = pick_device("cpu")
     weights_dtype = dtype or choice.dtype
     _quiet()
+    return_large_blocks()
     name = _chosen(name)
     path, local_only = _locate(name)
     options = {"dtype": weights_dtype, "device_map": {"": choice.device}, "local_files_only": local_only}

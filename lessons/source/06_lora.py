@@ -412,13 +412,13 @@ gradients = {
 # small machine. So to run a cell above again, start the kernel anew.)
 
 # %%
-import gc
+from lorakit.housekeeping import release_memory
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
 del model, middle, layer
 for weights in (trained, before, change):
     weights.clear()
-_ = gc.collect()
+release_memory()
 peft_model = get_peft_model(load_model()[0], LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
 set_peft_model_state_dict(peft_model, ours)
 theirs = peft_model(ids, labels=ids)
@@ -438,7 +438,7 @@ f"logits differ by {(output.logits - theirs.logits).abs().max().item():.1e}, {le
 
 # %%
 del peft_model, weights, theirs, output, ours, gradients
-_ = gc.collect()
+release_memory()
 model = apply_lora(load_model()[0], r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])
 losses = fit([w for w in model.parameters() if w.requires_grad], steps=12, learning_rate=2e-3)
 [round(loss, 2) for loss in losses]

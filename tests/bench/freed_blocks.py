@@ -1,0 +1,81 @@
+"""What glibc keeps of freed tensors: the peak of loading a model in 4 bits, and of a fine-tune, with and without it.
+
+    python tests/bench/freed_blocks.py [--output FILE]
+
+`load_model` has glibc hand back each block of 128 KiB or more as soon as it is freed. Each run has a process of its own:
+the model in nf4 twice, one after the other, then twelve steps of LoRA. A step's time is the median of its steps.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from machine import GIB, RECORDS, ROOT, provenance, refuse_existing, write_record
+
+from lorakit.errors import LorakitError
+
+RUN = """
+import json, sys
+from itertools import pairwise
+from statistics import median
+import torch
+from lorakit import models
+from lorakit.data import split_reviews
+from lorakit.finetune import TrainConfig, finetune
+from lorakit.finetune.machine import measured_peak
+from lorakit.housekeeping import release_memory
+
+if sys.argv[1] == "kept":
+    models.return_large_blocks = lambda: None
+loads = []
+for _ in range(2):
+    with measured_peak(torch.device("cpu")) as peak:
+        model = models.load_model(quant_type="nf4", dtype=torch.bfloat16, device="cpu")
+    loads.append(peak[0])
+    del model
+    release_memory()
+train, held_out = split_reviews()
+steps = []
+history = finetune(TrainConfig(steps=12), train=train, held_out=held_out[:16], callback=steps.append)
+seconds = round(median(after.seconds - before.seconds for before, after in pairwise(steps)), 3)
+result = {"load_peaks": loads, "finetune_peak": history.peak_memory_bytes, "seconds_per_step": seconds}
+print("RESULT", json.dumps(result | {"losses": history.losses}))
+"""
+
+
+def run(blocks: str) -> dict:
+    """Peak memory of the loads and of a fine-tune, in bytes, a step's seconds, and the losses."""
+    done = subprocess.run([sys.executable, "-c", RUN, blocks], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise LorakitError(f"the run with large blocks {blocks} failed: {done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout.rpartition("RESULT ")[2])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, record."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=RECORDS / "freed_blocks.json")
+    options = parser.parse_args(arguments)
+    refuse_existing(options.output)
+    record = {**provenance(), "runs": []}
+    print(record["machine"]["summary"])
+    results = {blocks: run(blocks) for blocks in ("kept", "returned")}
+    same = results["kept"].pop("losses") == results["returned"].pop("losses")
+    for blocks, result in results.items():
+        record["runs"].append({"large_blocks": blocks, "same_losses": same, **result})
+        first, second = (peak / GIB for peak in result["load_peaks"])
+        print(
+            f"large blocks {blocks:8}  loads {first:.2f}, {second:.2f} GiB  LoRA {result['finetune_peak'] / GIB:.2f} GiB  "
+            f"{result['seconds_per_step']:.2f} s a step"
+        )
+    write_record(options.output, record)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LorakitError as error:
+        raise SystemExit(f"freed_blocks: {error}") from None
