@@ -138,9 +138,13 @@ def _displayed() -> contextlib.AbstractContextManager:
 
 @dataclass
 class Answer:
-    """What a learner gave: a function, to be called with copies of its arguments, or a plain `value`."""
+    """What a learner gave: a function, to be called with copies of its arguments, or a plain `value`.
+
+    `handed` are the copies of the last call, as the function left them.
+    """
 
     value: Any
+    handed: tuple = ()
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function.
@@ -150,8 +154,9 @@ class Answer:
         """
         if not callable(self.value):
             raise CheckFailed(f"A function is wanted here, and this is {describe(self.value)}.")
+        self.handed = deepcopy(arguments)
         try:
-            returned = self.value(*deepcopy(arguments))
+            returned = self.value(*self.handed)
         except (Exception, SystemExit) as error:
             named = zip(inspect.signature(self.value).parameters, arguments, strict=False)
             given = ", ".join(f"{name} = {describe(argument)}" for name, argument in named)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lorakit.checks.frame import Answer, CheckFailed, Trial, as_number, check, judge
+from lorakit.checks.frame import Answer, CheckFailed, Trial, any_of, as_number, check, judge
 
 IGNORED = -100
 WORDS = (" good", " bad", " fair", " dull")
@@ -26,20 +26,27 @@ def check_adapter_weights(answer: Answer, draw: Random) -> None:
         r = draw.randint(2, 64)
         shapes = [(draw.randrange(100, 200), draw.randrange(200, 300)) for _ in range(draw.randint(2, 4))]
         inputs, outputs = sum(shape[0] for shape in shapes), sum(shape[1] for shape in shapes)
+        of_w = sum(i * o for i, o in shapes)
+        seen = answer(r, shapes)
         trials.append(
             Trial(
                 given=f"r = {r}, shapes = {shapes}",
-                seen=answer(r, shapes),
+                seen=seen,
                 expected=r * (inputs + outputs),
                 mistakes={
                     "This counts A alone: B is trained too.": r * inputs,
                     "This counts B alone: A is trained too.": r * outputs,
-                    "This is W's own count: LoRA trains two thin matrices beside it.": sum(i * o for i, o in shapes),
-                    "This multiplies a layer's two sizes: A and B are two tables, so their counts are added.": sum(
-                        r * i * o for i, o in shapes
+                    "A and B count alike here: A has in_features columns, B out_features rows.": any_of(
+                        seen, 2 * r * inputs, 2 * r * outputs
                     ),
+                    "This is W's own count: LoRA trains two thin matrices beside it.": of_w,
+                    "W is counted too: it is frozen, and only A and B are added.": of_w + r * (inputs + outputs),
+                    "This multiplies a layer's two sizes: A and B are two tables, so their counts are added.": r * of_w,
                     "This counts the first layer alone: every layer of the list has an adapter.": r * sum(shapes[0]),
                     "This counts the last layer alone: every layer of the list has an adapter.": r * sum(shapes[-1]),
+                    "One layer's sizes are taken for all: they differ from layer to layer.": any_of(
+                        seen, *(len(shapes) * r * sum(shape) for shape in (shapes[0], shapes[-1]))
+                    ),
                     "This leaves out the rank: A has r rows, B has r columns.": inputs + outputs,
                     "This counts an r x r matrix too: between A and B there is none.": r * (inputs + outputs)
                     + r * r * len(shapes),
@@ -89,7 +96,7 @@ def check_loss_of_completion(answer: Answer, draw: Random) -> None:
                 expected=_cross_entropy(logits.double()[:, :-1], labels[:, 1:]).to(dtype),
                 mistakes={
                     sentence: torch.as_tensor(_explaining(value, number, dtype), dtype=dtype)
-                    for sentence, value in _loss_mistakes(logits.double(), labels).items()
+                    for sentence, value in _loss_mistakes(number, logits.double(), labels).items()
                 },
             )
         )
@@ -106,7 +113,7 @@ def _some_labels(draw: Random, vocab: int) -> torch.Tensor:
     """Labels (B, T): completions of different lengths, and -100 for prompts before and padding on either side."""
     length, rows = draw.randint(10, 13), []
     for tokens in draw.sample(range(1, 6), draw.randint(3, 4)):
-        after = draw.randint(0, 2)
+        after = draw.randint(0, 2) if rows else 0  # one ends where the row does, as all do in the lesson's batch
         completion = [draw.randrange(vocab) for _ in range(tokens)]
         rows.append([IGNORED] * (length - tokens - after) + completion + [IGNORED] * after)
     return torch.tensor(rows)
@@ -116,7 +123,7 @@ def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
-def _loss_mistakes(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
+def _loss_mistakes(seen: float | None, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
     """What each likely mistake makes of the loss, by the sentence that names it."""
     texts, _, vocab = logits.shape
     wanted = labels[:, 1:]
@@ -132,6 +139,7 @@ def _loss_mistakes(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]
     probabilities = (-each).exp()
     over_positions = logits[:, :-1].log_softmax(1)
     over_all_positions = logits.log_softmax(1)[:, :-1]
+    ends = [everywhere[:, -1][learned[:, -1]].mean(), everywhere[:, -1].mean()]
     return {
         "This pairs a label with the logits at its own position: those have read that token already.": _cross_entropy(
             logits, labels
@@ -159,6 +167,9 @@ def _loss_mistakes(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]
         "This is the first text alone.": of_rows[0].mean(),
         "This counts each completion's first token alone.": torch.stack([row[0] for row in of_rows]).mean(),
         "This counts each completion's last token alone.": torch.stack([row[-1] for row in of_rows]).mean(),
+        "This looks at the last position alone: a completion may have more tokens, and padding after it.": (
+            ends[0] if seen is None else min(ends, key=lambda end: abs(end - seen))
+        ),
         "The sign is the other way round: a loss is large where the model was wrong.": -each.mean(),
         "This is in bits, with a logarithm to base 2: the loss is in nats.": each.mean() / torch.tensor(2.0).log(),
         "This averages the probabilities, and takes the logarithm after: it is the other way round.": (

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lorakit.checks.frame import Answer, CheckFailed, Trial, any_of, check, judge, one_tensor
+from lorakit.checks.frame import Answer, CheckFailed, Trial, any_of, check, judge, one_tensor, same
 
 Adapter = tuple[torch.Tensor, torch.Tensor, float]
 """A, B, and alpha / r (8.2) or alpha (8.3)."""
@@ -27,7 +27,7 @@ def _above_zero(generator: torch.Generator, *shape: int, low: float = 0.5, high:
 def check_merge(answer: Answer, draw: Random) -> None:
     """`merge(W, A, B, lora_alpha) -> (out_features, in_features)`: one matrix for W and its adapter."""
     generator = torch.Generator().manual_seed(draw.getrandbits(32))
-    trials = []
+    trials, changed = [], set()
     # First square layers, where a matrix that is transposed raises no error.
     for squares in ((True, True), (False, False, False)):
         for square in squares:
@@ -38,6 +38,8 @@ def check_merge(answer: Answer, draw: Random) -> None:
             W = _above_zero(generator, outputs, inputs, low=0.1, high=1)  # less than any change
             A, B = _above_zero(generator, r, inputs), _above_zero(generator, outputs, r)
             returned = answer(W, A, B, alpha)
+            handed = zip("WAB", (W, A, B), answer.handed[:3], strict=True)
+            changed |= {name for name, given, left in handed if given.tolist() != left.tolist()}
             trials.append(
                 Trial(
                     given=f"W {tuple(W.shape)}, A {tuple(A.shape)}, B {tuple(B.shape)} and lora_alpha = {alpha}",
@@ -47,6 +49,12 @@ def check_merge(answer: Answer, draw: Random) -> None:
                 )
             )
         judge(trials, "W with the scaled product of B and A added, in the shape of W,")
+    if changed:
+        name = max(changed)  # W before the others
+        raise CheckFailed(
+            f"The result is right, but {name} itself is changed, in place, as `{name} += …` does: make a new matrix, "
+            "and leave W, A and B as they are."
+        )
 
 
 def _merge_mistakes(seen: Any, W: torch.Tensor, A: torch.Tensor, B: torch.Tensor, alpha: float) -> dict[str, Any]:
@@ -88,7 +96,7 @@ def _merge_mistakes(seen: Any, W: torch.Tensor, A: torch.Tensor, B: torch.Tensor
     "scaling * (x[i] @ A.T @ B.T) is to be added to y[i]. scaling is alpha / r already.",
 )
 def check_mixed_batch(answer: Answer, draw: Random) -> None:
-    """`mixed_batch(x, W, adapters, names) -> (B, T, out_features)`: each request through W and its own adapter."""
+    """`mixed_batch(x, W, adapters, names) -> (N, T, out_features)`: each request through W and its own adapter."""
     generator = torch.Generator().manual_seed(draw.getrandbits(32))
     trials = []
     # First square layers, where a matrix that is not transposed raises no error, and no more requests than adapters,
@@ -114,7 +122,7 @@ def check_mixed_batch(answer: Answer, draw: Random) -> None:
                     mistakes=_batch_mistakes(returned, x, W, adapters, names),
                 )
             )
-        judge(trials, "each request's output through W and its own adapter, (B, T, out_features),")
+        judge(trials, "each request's output through W and its own adapter, (N, T, out_features),")
 
 
 def _wishes(draw: Random, known: list[str], requests: int) -> list[str | None]:
@@ -131,7 +139,7 @@ def _changes(x: torch.Tensor, adapters: dict[str, Adapter]) -> dict[str | None, 
 
 
 def _chosen(changes: dict[str | None, torch.Tensor], names: list[str | None]) -> torch.Tensor:
-    """The change of each request by its own name: (B, T, out_features)."""
+    """The change of each request by its own name: (N, T, out_features)."""
     return torch.stack([changes[name][i] for i, name in enumerate(names)])
 
 
@@ -220,7 +228,17 @@ def _batch_mistakes(
         "A and B are not transposed, and B comes first. Where the layer is square, no error reports it.": (
             plain + own_turned if square else None
         ),
+        "The requests come out in another order: row i of the output belongs to request i.": _reordered(
+            seen, plain + own
+        ),
     }
+
+
+def _reordered(seen: Any, right: torch.Tensor) -> Any:
+    """What was returned, if its rows are the right ones in another order."""
+    if getattr(seen, "shape", None) != right.shape:
+        return None
+    return seen if all(any(same(row, other) for row in seen) for other in right) else None
 
 
 @check(

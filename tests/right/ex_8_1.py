@@ -56,12 +56,6 @@ def merge(W, A, B, lora_alpha):
     return merged
 
 
-# %% B scaled in place
-def merge(W, A, B, lora_alpha):
-    B *= lora_alpha / A.shape[0]
-    return W + B @ A
-
-
 # %% in float64
 def merge(W, A, B, lora_alpha):
     change = lora_alpha / A.shape[0] * (B.double() @ A.double())

@@ -18,6 +18,31 @@ def adapter_weights(r, shapes):
     return sum(inputs * outputs for inputs, outputs in shapes)
 
 
+# %% W too -> W is counted too
+def adapter_weights(r, shapes):
+    return sum(i * o + r * (i + o) for i, o in shapes)
+
+
+# %% both like A -> A and B count alike
+def adapter_weights(r, shapes):
+    return sum(2 * r * inputs for inputs, outputs in shapes)
+
+
+# %% both like B -> A and B count alike
+def adapter_weights(r, shapes):
+    return sum(2 * r * outputs for inputs, outputs in shapes)
+
+
+# %% all like the first -> One layer's sizes are taken for all
+def adapter_weights(r, shapes):
+    return len(shapes) * r * sum(shapes[0])
+
+
+# %% all like the last -> One layer's sizes are taken for all
+def adapter_weights(r, shapes):
+    return len(shapes) * r * (shapes[-1][0] + shapes[-1][1])
+
+
 # %% sizes multiplied -> multiplies a layer's two sizes
 def adapter_weights(r, shapes):
     return r * sum(inputs * outputs for inputs, outputs in shapes)

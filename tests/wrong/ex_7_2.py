@@ -43,6 +43,16 @@ def loss_of_completion(logits, labels):
     return -log_p[learned, wanted[learned]].mean()
 
 
+# %% last position -> looks at the last position alone
+def loss_of_completion(logits, labels):
+    return torch.nn.functional.cross_entropy(logits[:, -2], labels[:, -1])
+
+
+# %% last position, -100 and all -> looks at the last position alone
+def loss_of_completion(logits, labels):
+    return -logits[:, -2].log_softmax(dim=-1)[torch.arange(len(labels)), labels[:, -1]].mean()
+
+
 # %% sum -> This is the sum
 def loss_of_completion(logits, labels):
     return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")

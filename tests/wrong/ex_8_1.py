@@ -102,6 +102,26 @@ def merge(W, A, B, lora_alpha):
     return W.T + lora_alpha / A.shape[0] * (A.T @ B.T)
 
 
+# %% in place -> W itself is changed
+def merge(W, A, B, lora_alpha):
+    W += lora_alpha / A.shape[0] * (B @ A)
+    return W
+
+
+# %% in place and back, but for rounding -> W itself is changed
+def merge(W, A, B, lora_alpha):
+    W += lora_alpha / A.shape[0] * (B @ A)
+    merged = W.clone()
+    W -= lora_alpha / A.shape[0] * (B @ A)
+    return merged
+
+
+# %% B scaled in place -> B itself is changed
+def merge(W, A, B, lora_alpha):
+    B *= lora_alpha / A.shape[0]
+    return W + B @ A
+
+
 # %% half of W -> Not right yet
 def merge(W, A, B, lora_alpha):
     return W / 2 + lora_alpha / A.shape[0] * (B @ A)
