@@ -22,7 +22,7 @@ def release_memory() -> None:
 
 M_MMAP_THRESHOLD = -3
 """What glibc's malloc.h calls the size from which a block is mapped by itself."""
-LARGE_BLOCK = 128 * 2**10
+LARGE_BLOCK = 1024 * 2**10
 """Bytes: what glibc starts with."""
 
 

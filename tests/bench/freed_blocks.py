@@ -2,8 +2,8 @@
 
     python tests/bench/freed_blocks.py [--output FILE]
 
-`load_model` has glibc hand back each block of 128 KiB or more as soon as it is freed. Each run has a process of its own:
-the model in nf4 twice, one after the other, then twelve steps of LoRA. A step's time is the median of its steps.
+`load_model` has glibc hand back each block of 128 KiB or more as soon as it is freed. Each run has a process of its
+own: the model in nf4 twice, one after the other, then twelve steps of LoRA. A step's time is the median of its steps.
 """
 
 import argparse
@@ -66,11 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     same = results["kept"].pop("losses") == results["returned"].pop("losses")
     for blocks, result in results.items():
         record["runs"].append({"large_blocks": blocks, "same_losses": same, **result})
-        first, second = (peak / GIB for peak in result["load_peaks"])
-        print(
-            f"large blocks {blocks:8}  loads {first:.2f}, {second:.2f} GiB  LoRA {result['finetune_peak'] / GIB:.2f} GiB  "
-            f"{result['seconds_per_step']:.2f} s a step"
-        )
+        first, second, finetune = (peak / GIB for peak in (*result["load_peaks"], result["finetune_peak"]))
+        print(f"large blocks {blocks:8}  loads {first:.2f} and {second:.2f} GiB  LoRA {finetune:.2f} GiB", end="  ")
+        print(f"{result['seconds_per_step']:.2f} s a step")
     write_record(options.output, record)
 
 
