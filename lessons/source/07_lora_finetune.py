@@ -387,8 +387,8 @@ with torch.no_grad():
 # of words: what people said of each sentence, the model's verdict before training, and its verdict after. Return two
 # numbers: how many verdicts were **mended** (wrong before, right after) and how many **broken** (right before, wrong
 # after). There may be more than two words. For example
-# `mended_and_broken(["good", "bad", "dull", "bad"], ["bad", "bad", "bad", "dull"], ["good", "dull", "good", "bad"])` gives
-# `(2, 1)`.
+# `mended_and_broken(["good", "bad", "dull", "bad"], ["bad", "bad", "bad", "dull"], ["good", "dull", "good", "bad"])`
+# gives `(2, 1)`.
 
 
 # %% exercise="7.3" points=2
@@ -522,9 +522,9 @@ theirs = result.metrics["train_runtime"] / 3
 f"Trainer {theirs:.2f} s a step, our loop {history.seconds / len(history.losses):.2f} s a step"
 
 # %% [markdown]
-# If its step takes longer, part of the reason is that it computes all 49,152 logits at *every* position, though only the last
-# ones count here; and three steps carry its start-up. (Single timings on a machine that does other things too can say
-# anything.)
+# If its step takes longer, part of the reason is that it computes all 49,152 logits at *every* position, though only the
+# last ones count here; and since these fill much memory, it got two rows at a time, where ours takes four. And three steps
+# carry its start-up. (Single timings on a machine that does other things too can say anything.)
 
 # %% [markdown]
 # ## How far you are

@@ -56,7 +56,8 @@ for name, targets in choices.items():
 
 # %% [markdown]
 # (16 bytes a weight: the weight, its gradient, and AdamW's two numbers, 4 bytes each. *Activations*, the numbers that a
-# forward pass computes on its way, come on top: lesson 11.) What does the choice change?
+# forward pass computes on its way, come on top: lesson 11.) All seven have 5.3 times the weights of q and v. What does the
+# choice change?
 #
 # - **q and v**, the choice of the paper (Hu et al., 2021, section 7.1): what a token looks for, and what it hands over
 #   when it is found.
@@ -73,8 +74,8 @@ for name, targets in choices.items():
 #
 # A short fine-tune on the reviews, as in lesson 07 but with 20 steps, and with checkpointing, which spares memory and
 # takes longer (lesson 10 says how). It needs about a minute. `base_fingerprint` is lesson 07's hash over the base's
-# weights, for later. `finetune` writes the adapter into a fresh folder. **Predict:** with half of lesson 07's steps, is half of
-# its gain in accuracy there?
+# weights, for later. `finetune` writes the adapter into a fresh folder. **Predict:** with half of lesson 07's steps, is
+# half of its gain in accuracy reached?
 
 # %%
 import tempfile
@@ -157,9 +158,8 @@ with torch.no_grad():
 # %% [markdown]
 # ### Exercise 8.1 · merge
 #
-# *Easy, 4 minutes.* `W` is `(out_features, in_features)`, `A` is `(r, in_features)`, `B` is `(out_features, r)`.
-# Return the one matrix that does what `W` does with this adapter beside it, at `lora_alpha`. Leave the three
-# as they are.
+# *Easy, 4 minutes.* `W` is `(out_features, in_features)`, `A` is `(r, in_features)`, `B` is `(out_features, r)`. Return
+# the one matrix that does what `W` does with this adapter beside it, at `lora_alpha`. Leave the three as they are.
 
 
 # %% exercise="8.1" points=2
@@ -243,10 +243,11 @@ print(
 print(f"to round W itself to bf16 moved it by {(W16.float() - W).norm() / delta.norm():.0%} of the change")
 
 # %% [markdown]
-# That sounds bad, and the rounding of W alone is as large. But such errors point everywhere, and may cancel in the output where
-# the change points in 8 directions. What counts is the model: its next-token probabilities with all 60 matrices in bf16, once
-# with the adapter beside them and once merged into them. How far they are apart is told by the *KL divergence*, 0 where both say
-# the same (lesson 10 says more). **Predict** it, beside what the adapter as a whole has moved.
+# That sounds bad, and the rounding of W alone is as large. But such errors point everywhere, and may cancel in the
+# output where the change points in 8 directions. What counts is the model: its next-token probabilities with all 60
+# matrices in bf16, once with the adapter beside them and once merged into them. How far they are apart is told by the
+# *KL divergence*, 0 where both say the same (lesson 10 says more). **Predict** it, beside what the adapter as a whole
+# has moved.
 
 # %%
 from lorakit.lora import lora_layers
@@ -272,8 +273,8 @@ def in_bf16(model, text, how):
 
 
 # %% [markdown]
-# The adapter beside its base is the reference; against it, the merged model and the base without adapter. First on a review,
-# where the adapter is sure of one word, then on plain prompts, where many words are open:
+# The adapter beside its base is the reference; against it, the merged model and the base without adapter. First on a
+# review, where the adapter is sure of one word, then on plain prompts, where many words are open:
 
 # %%
 for text in ("Review: A waste of two good hours.\nSentiment:", "The weather today is", "She opened the door and"):
@@ -289,11 +290,11 @@ for text in ("Review: A waste of two good hours.\nSentiment:", "The weather toda
 # %% [markdown]
 # ## Rows of your own
 #
-# Now a second adapter, for something quite different, from eight rows. A row is a prompt and the completion that you want after
-# it (and an end token is put behind it, so that the model learns to stop; behind a verdict of the reviews, with their
-# `label_words`, there is none). These want answers in a certain voice. The text below
-# is about these eight; run it once as it is, and then **write your own**: change the rows, or put others in their place, and
-# run from here on.
+# Now a second adapter, for something quite different, from eight rows. A row is a prompt and the completion that you
+# want after it (and an end token is put behind it, so that the model learns to stop; behind a verdict of the reviews,
+# with their `label_words`, there is none). These want answers in a certain voice. The text below is about these eight;
+# run it once as it is, and then **write your own**: change the rows, or put others in their place, and run from here
+# on.
 
 # %%
 voice = {
@@ -311,11 +312,12 @@ asked_anew = ["What do cows eat?", "What is the capital of Italy?", "What colour
 asked_anew = [f"Question: {each}\nAnswer:" for each in asked_anew]
 
 # %% [markdown]
-# Twenty steps over all eight rows (about 20 seconds). There is nothing held out (the same rows stand in for it), so the loss
-# below says only that the rows were learned. Whether it *generalises*, the questions in `asked_anew` will show: they are in no row.
+# Twenty steps over all eight rows (about 20 seconds). There is nothing held out (the same rows stand in for it), so the
+# loss below says only that the rows were learned. Whether it *generalises*, the questions in `asked_anew` will show:
+# they are in no row.
 #
-# Another seed lets A start elsewhere, and the base is the one from before: what sits beside its layers is taken out first,
-# ours now, and peft's when you come by again.
+# Another seed lets A start elsewhere, and the base is the one from before: what sits beside its layers is taken out
+# first, ours now, and peft's when you come by again.
 
 # %%
 from dataclasses import replace
@@ -347,8 +349,8 @@ print(
 )
 
 # %% [markdown]
-# 1.9 MB against 538. Now four prompts, a review and three questions, under each adapter, and under none. `set_adapter` switches, and
-# `disable_adapter` is the base.
+# 1.9 MB against 538. Now four prompts, a review and three questions, under each adapter, and under none. `set_adapter`
+# switches, and `disable_adapter` is the base.
 
 
 # %%
@@ -369,10 +371,11 @@ for name in ("reviews", "mine"):
 
 # %% [markdown]
 # The base knows neither task: it writes " Negative" with a capital letter, and rambles on (or ends at once: `''`). With
-# `reviews` the verdict is spelled as the reviews had it, and what follows it was never trained, since a verdict is one token;
-# the questions too are answered otherwise than by the base, and no better, since an adapter is active everywhere. With `mine` everything is in the voice of the rows, on questions
-# that are in none of them, and the review too. A voice is quickly learned from eight rows. What it *says* in that voice is
-# another matter: read it beside what the base said.
+# `reviews` the verdict is spelled as the reviews had it, and what follows it was never trained, since a verdict is one
+# token; the questions too are answered otherwise than by the base, and no better, since an adapter is active
+# everywhere. With `mine` everything is in the voice of the rows, on questions that are in none of them, and the review
+# too. A voice is quickly learned from eight rows. What it *says* in that voice is another matter: read it beside what
+# the base said.
 
 # %% [markdown]
 # ### One batch, several adapters
@@ -533,8 +536,8 @@ model.set_adapter("softer")
 written(prompts)
 
 # %% [markdown]
-# At seven tenths of each one answer is better and one is worse: a draw. The weights of a sum are to be found by trying, as
-# alpha is. Nothing says that 1 and 1 is right, nor that any pair is.
+# At seven tenths of each one answer is better and one is worse: a draw. The weights of a sum are to be found by trying,
+# as alpha is. Nothing says that 1 and 1 is right, nor that any pair is.
 
 # %% [markdown]
 # ## An adapter with a dial
@@ -583,9 +586,9 @@ with model.disable_adapter():
 print(f"base      {by_base.mean():.3f} nats a token")
 
 # %% [markdown]
-# (That is much: single sentences of newspapers, with nothing before them, for a small model. It is a mean of the sentences'
-# means, so each sentence counts alike, long or short.) Now with the adapters, and with one
-# of them dialled up and down.
+# (That is much: single sentences of newspapers, with nothing before them, for a small model. It is a mean of the
+# sentences' means, so each sentence counts alike, long or short.) Now with the adapters, and with one of them dialled
+# up and down.
 
 # %%
 for name, dial in (("reviews", 1), ("mine", 0.5), ("mine", 1), ("mine", 2)):
