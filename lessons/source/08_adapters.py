@@ -316,16 +316,21 @@ asked_anew = [f"Question: {each}\nAnswer:" for each in asked_anew]
 # loss below says only that the rows were learned. Whether it *generalises*, the questions in `asked_anew` will show:
 # they are in no row.
 #
-# Another seed lets A start elsewhere, and the base is the one from before: what sits beside its layers is taken out
-# first, ours now, and peft's when you come by again.
+# The base is the one from before. What sits beside its layers is taken out first: ours now, and peft's when you come by
+# again.
+
+# %%
+for name, layer in list(lora_layers(ours)):
+    ours.set_submodule(name, layer.base_layer)
+base = model.unload()
+
+# %% [markdown]
+# Another seed, so that A starts elsewhere, and a new folder each time:
 
 # %%
 from dataclasses import replace
 
-for name, layer in list(lora_layers(ours)):
-    ours.set_submodule(name, layer.base_layer)
-base = model.unload()
-folders = {"reviews": home / "reviews", "mine": Path(tempfile.mkdtemp(dir=home))}  # a new one each time
+folders = {"reviews": home / "reviews", "mine": Path(tempfile.mkdtemp(dir=home))}
 run = finetune(replace(config, seed=1), base, tokenizer, train=mine, held_out=mine, output_dir=folders["mine"])
 f"loss from {run.losses[0]:.2f} to {run.losses[-1]:.2f} nats a token"
 
