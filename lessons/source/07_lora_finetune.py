@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 07 · A real LoRA fine-tune
 #
-# **In this lesson you teach the model to judge film reviews by training 0.34 % of its size in new weights, and leave
-# every one of its own weights as it was, to the last bit.**
+# **In this lesson you teach the model to judge film reviews by training new weights that number 0.34 % of its own, and
+# leave every one of its own as it was, to the last bit.**
 #
 # *About 45 minutes, of which the machine needs 3 to 4 on a laptop with two cores. Needs nothing but lesson 00;
 # lesson 06 builds LoRA from scratch, this one uses it. Numbers in the text are the default model's: on another, trust
@@ -60,10 +60,10 @@ type(model).__name__
 # That is all of LoRA's set-up, and it trains nothing yet. Many a tutorial stops here; we go on.
 
 # %%
-import gc
+from lorakit.housekeeping import release_memory
 
 del model  # from here on, the course's own two functions do the same, and say what they chose
-_ = gc.collect()
+release_memory()
 # %% [markdown]
 # ## Count before you train
 #
@@ -101,9 +101,8 @@ check_adapter_weights(adapter_weights)
 # ## One place for the settings
 #
 # This model has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to 192 (9 query heads, but
-# only 3 value heads, of 64 numbers each). **Predict** by hand: how many weights do the adapters have at rank 8, how many at
-# rank 16, and how many bytes does rank 8 fill on disk, where peft keeps 4 bytes a weight and the names of the tensors? Then
-# run the cell, which loads no weight; set the rank to 16, look, and set it back to 8.
+# only 3 value heads, of 64 numbers each). **Predict** by hand: how many weights do the adapters have at rank 8, and how many
+# at rank 16? Then run the cell, which loads no weight; set the rank to 16, look, and set it back to 8.
 
 # %%
 from transformers import AutoConfig
@@ -249,16 +248,17 @@ check_loss_of_completion(loss_of_completion)
 # %%
 from lorakit.finetune import completion_loss
 
+on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
 with torch.no_grad():
     ours = completion_loss(model, batch).item() / (batch["labels"] != -100).sum().item()
-    theirs = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).loss.item()
+    theirs = model(**on_device).loss.item()
 f"ours {ours:.4f}, transformers' {theirs:.4f}"
 
 # %% [markdown]
 # They agree, but for rounding: where the line above says "computes in bfloat16", ours multiplies in 16 bits, as it will in
 # training, and theirs here in 32. Ours computes the logits of the few positions that count, and of no others. (If you have
-# solved 7.2: `loss_of_completion(model(**batch).logits, batch["labels"])` should be transformers' number.) The model does
-# better than guessing: it knows English. But it hardly expects a bare verdict here, and this number is what
+# solved 7.2: `loss_of_completion(model(**on_device).logits, on_device["labels"])` should be transformers' number.) The
+# model does better than guessing: it knows English. But it hardly expects a bare verdict here, and this number is what
 # training will lower.
 
 # %% [markdown]
@@ -336,8 +336,9 @@ loss_figure({"LoRA": history.losses}).add_hline(y=math.log(2), line_dash="dot", 
 # The loss is −ln of the probability that the right word got: 6 means 0.25 %. A coin tossed between the two words would cost
 # ln 2 = 0.69, the dotted line. The loss is a sum: −ln of what both words have together, and −ln of the right one's share of
 # that. The first is most of it at the start, and is nearly gone after the steep part: the model has found out that one of two
-# words is wanted. The second counts from the start, since the model was right on four in five, and falls slowly. Each point
-# is the mean over only 8 sentences, and a late one above the line is a confident mistake.
+# words is wanted. The second is small from the start, since the model preferred the right word on four in five already, and
+# falls slowly. Each point is the mean over only 8 sentences: a late one above the line has at least one verdict among them
+# that was wrong, and sure of itself.
 
 # %%
 accuracy_figure({"before": history.before, "after": history.after}).show()
@@ -386,8 +387,8 @@ with torch.no_grad():
 # of words: what people said of each sentence, the model's verdict before training, and its verdict after. Return two
 # numbers: how many verdicts were **mended** (wrong before, right after) and how many **broken** (right before, wrong
 # after). There may be more than two words. For example
-# `mended_and_broken(["good", "bad", "dull"], ["bad", "bad", "bad"], ["good", "dull", "good"])` gives a pair; count by
-# hand which.
+# `mended_and_broken(["good", "bad", "dull", "bad"], ["bad", "bad", "bad", "dull"], ["good", "dull", "good", "bad"])`
+# gives `(2, 1)`.
 
 
 # %% exercise="7.3" points=2
@@ -413,13 +414,13 @@ check_mended_and_broken(mended_and_broken)
 # ### Verdicts that flipped
 #
 # Numbers hide the sentences. Here are some that the untaught model got wrong and the taught one right, and some the
-# other way round.
+# other way round. The word after `Sentiment:` is what people said.
 
 # %% tags=["private-output"]
 pairs = zip(held_out, history.before.predictions, history.after.predictions, strict=False)
 flipped = [(row, before, after) for row, before, after in pairs if before != after]
-mended = [row["prompt"] for row, before, after in flipped if after == row["completion"]]
-broken = [row["prompt"] for row, before, after in flipped if before == row["completion"]]
+mended = [row["prompt"] + row["completion"] for row, before, after in flipped if after == row["completion"]]
+broken = [row["prompt"] + row["completion"] for row, before, after in flipped if before == row["completion"]]
 print(f"{len(mended)} mended, {len(broken)} broken\n", *mended[:4], "--- broken:", *broken[:3], sep="\n")
 
 # %% [markdown]
@@ -443,8 +444,9 @@ f"{len(mended)} of {flips} flips mended: a coin does as well with probability {p
 # %% [markdown]
 # ## Take it with you
 #
-# **Predict:** peft keeps adapters in float32, 4 bytes a weight. You know how many weights they have, and the explorer
-# at the top named the bytes. Will they be right to the last one? Save the adapter as peft does, into a fresh folder.
+# peft keeps adapters in float32, 4 bytes a weight. You know how many weights they have. **Predict** roughly how many bytes
+# the file has; the explorer at the top named them. Is it right to the last one? Save the adapter as peft does, into a fresh
+# folder.
 
 # %%
 import tempfile
@@ -486,8 +488,8 @@ fresh = add_adapters(plain.unload(), config)
 arguments = TrainingArguments(
     output_dir=tempfile.mkdtemp(),
     max_steps=3,
-    per_device_train_batch_size=config.micro_batch_size,
-    gradient_accumulation_steps=config.gradient_accumulation_steps,
+    per_device_train_batch_size=2,
+    gradient_accumulation_steps=config.rows_per_step // 2,
     learning_rate=config.learning_rate,
     warmup_steps=config.warmup_steps,
     fp16=compute_dtype(fresh) == torch.float16,
@@ -497,7 +499,7 @@ arguments = TrainingArguments(
     report_to="none",
     remove_unused_columns=False,  # our rows are no Dataset
     disable_tqdm=True,
-    use_cpu=model.device.type == "cpu",
+    use_cpu=fresh.device.type == "cpu",
 )
 
 # %% [markdown]
@@ -520,9 +522,9 @@ theirs = result.metrics["train_runtime"] / 3
 f"Trainer {theirs:.2f} s a step, our loop {history.seconds / len(history.losses):.2f} s a step"
 
 # %% [markdown]
-# If its step takes longer, part of the reason is that it computes all 49,152 logits at *every* position, though only the last
-# ones count here; and three steps carry its start-up. (Single timings on a machine that does other things too can say
-# anything.)
+# If its step takes longer, part of the reason is that it computes all 49,152 logits at *every* position, though only the
+# last ones count here; and since these fill much memory, it got two rows at a time, where ours takes four. And three steps
+# carry its start-up. (Single timings on a machine that does other things too can say anything.)
 
 # %% [markdown]
 # ## How far you are

@@ -21,8 +21,8 @@
 #
 # Beside linear layers, and you say which. A block of a Llama-type model has seven: four in the attention (`q_proj`,
 # `k_proj`, `v_proj`, `o_proj`; lesson 02) and three in the feed-forward half (`gate_proj`, `up_proj`, `down_proj`;
-# lesson 03). Choose some in this drawing of one block, and see them appear. **Predict** first: which costs more at
-# the same rank, an adapter beside `q_proj`, or one beside `down_proj`?
+# lesson 03). Choose some in this drawing of one block, and see them appear. **Predict** first: how many
+# times as many weights as on `q_proj` and `v_proj` alone are trained on all seven?
 
 # %%
 from lorakit.models import find_model, load_model
@@ -56,7 +56,8 @@ for name, targets in choices.items():
 
 # %% [markdown]
 # (16 bytes a weight: the weight, its gradient, and AdamW's two numbers, 4 bytes each. *Activations*, the numbers that a
-# forward pass computes on its way, come on top: lesson 11.) What does the choice change?
+# forward pass computes on its way, come on top: lesson 11.) All seven have 5.3 times the weights of q and v. What does the
+# choice change?
 #
 # - **q and v**, the choice of the paper (Hu et al., 2021, section 7.1): what a token looks for, and what it hands over
 #   when it is found.
@@ -73,8 +74,8 @@ for name, targets in choices.items():
 #
 # A short fine-tune on the reviews, as in lesson 07 but with 20 steps, and with checkpointing, which spares memory and
 # takes longer (lesson 10 says how). It needs about a minute. `base_fingerprint` is lesson 07's hash over the base's
-# weights, for later. `finetune` writes the adapter into a fresh folder. **Predict:** how many bytes will its weights have
-# there, at rank 8 on q and v?
+# weights, for later. `finetune` writes the adapter into a fresh folder. **Predict:** with half of lesson 07's steps, is
+# half of its gain in accuracy reached?
 
 # %%
 import tempfile
@@ -157,9 +158,8 @@ with torch.no_grad():
 # %% [markdown]
 # ### Exercise 8.1 · merge
 #
-# *Easy, 4 minutes.* `W` is `(out_features, in_features)`, `A` is `(r, in_features)`, `B` is `(out_features, r)`.
-# Return the one matrix that does what `W` does with this adapter beside it, at `lora_alpha`. Leave `W` itself as it
-# is.
+# *Easy, 4 minutes.* `W` is `(out_features, in_features)`, `A` is `(r, in_features)`, `B` is `(out_features, r)`. Return
+# the one matrix that does what `W` does with this adapter beside it, at `lora_alpha`. Leave the three as they are.
 
 
 # %% exercise="8.1" points=2
@@ -193,7 +193,7 @@ def timed(model, times=10):
     passes = []
     for _ in range(times):
         start = time.perf_counter()
-        logits = model(ids).logits
+        logits = model(ids).logits.cpu()  # a GPU has finished only when its result is here
         passes.append(time.perf_counter() - start)
     return logits, 1000 * min(passes)
 
@@ -243,62 +243,58 @@ print(
 print(f"to round W itself to bf16 moved it by {(W16.float() - W).norm() / delta.norm():.0%} of the change")
 
 # %% [markdown]
-# That sounds bad, and the rounding of W alone is as large. But such errors point everywhere, and may cancel in the output where
-# the change points in 8 directions. What counts is the model: the next-token probabilities with all base matrices in bf16, once
-# with the adapter beside them and once merged into them. How far they are apart is told by the *KL divergence*, 0 where both say
-# the same (lesson 10 says more). **Predict** it, beside what the adapter as a whole has moved.
+# That sounds bad, and the rounding of W alone is as large. But such errors point everywhere, and may cancel in the
+# output where the change points in 8 directions. What counts is the model: its next-token probabilities with all 60
+# matrices in bf16, once with the adapter beside them and once merged into them. How far they are apart is told by the
+# *KL divergence*, 0 where both say the same (lesson 10 says more). **Predict** it, beside what the adapter as a whole
+# has moved.
 
 # %%
 from lorakit.lora import lora_layers
 
 
 @torch.no_grad()
-def in_bf16(model, merged, scaling):
-    """Log-probabilities of the next token with the matrices rounded to bf16: the adapter merged, or beside them."""
+def in_bf16(model, text, how):
+    """Log-probabilities of the next token with the matrices rounded to bf16, the adapter "beside" them, "merged" or "off"."""
     layers = [layer for _, layer in lora_layers(model)]
-    kept = [layer.base_layer.weight.clone() for layer in layers]
+    kept = [(layer.base_layer.weight.clone(), layer.scaling) for layer in layers]
     for layer in layers:
         rounded = layer.base_layer.weight.bfloat16().float()
-        if merged:
+        if how == "merged":
             rounded = (rounded + layer.delta_weight()).bfloat16().float()
         layer.base_layer.weight.copy_(rounded)
-        layer.scaling = 0.0 if merged else scaling
+        layer.scaling *= how == "beside"
+    ids = tokenizer(text, return_tensors="pt").input_ids.to(model.device)
     said = model(ids).logits[0, -1].log_softmax(dim=-1)
-    for layer, weight in zip(layers, kept, strict=True):
+    for layer, (weight, scaling) in zip(layers, kept, strict=True):
         layer.base_layer.weight.copy_(weight)
         layer.scaling = scaling
     return said
 
 
 # %% [markdown]
-# Each of the two, and the base without any adapter, against the adapter beside its base:
+# The adapter beside its base is the reference; against it, the merged model and the base without adapter. First on a
+# review, where the adapter is sure of one word, then on plain prompts, where many words are open:
 
 # %%
-scaling = settings["lora_alpha"] / settings["r"]
-beside, merged = in_bf16(ours, False, scaling), in_bf16(ours, True, scaling)
-none = in_bf16(ours, False, 0.0)
-for _, each in lora_layers(ours):
-    each.scaling = scaling
+for text in ("Review: A waste of two good hours.\nSentiment:", "The weather today is", "She opened the door and"):
+    beside, merged, off = (in_bf16(ours, text, how) for how in ("beside", "merged", "off"))
+    away = [(beside.exp() * (beside - other)).sum().item() for other in (merged, off)]
+    print(f"{text[-24:]!r:28} merged in bf16: KL {away[0]:.1e}   no adapter: KL {away[1]:.1e} nats")
 
 # %% [markdown]
-# The second number is what the adapter as a whole has moved:
-
-# %%
-for name, other in {"merged in bf16": merged, "no adapter": none}.items():
-    print(f"{name:15} KL {(beside.exp() * (beside - other)).sum().item():.1e} nats")
-
-# %% [markdown]
-# So on this prompt a merge in 16 bits is as good as exact, rounding and all. It is an approximation still, and the worse the
+# So a merge in 16 bits is as good as exact here, rounding and all. It is an approximation still, and the worse the
 # smaller the change is beside W: judge the merged model before you serve it. Into a base of 4 bits it is another matter:
 # lesson 10.
 
 # %% [markdown]
 # ## Rows of your own
 #
-# Now a second adapter, for something quite different, from eight rows. A row is a prompt and the completion that you want after
-# it (and an end token is put behind it, so that the model learns to stop). These want answers in a certain voice. The text below
-# is about these eight; run it once as it is, and then **write your own**: change the rows, or put others in their place, and
-# run from here on.
+# Now a second adapter, for something quite different, from eight rows. A row is a prompt and the completion that you
+# want after it (and an end token is put behind it, so that the model learns to stop; behind a verdict of the reviews,
+# with their `label_words`, there is none). These want answers in a certain voice. The text below is about these eight;
+# run it once as it is, and then **write your own**: change the rows, or put others in their place, and run from here
+# on.
 
 # %%
 voice = {
@@ -316,23 +312,26 @@ asked_anew = ["What do cows eat?", "What is the capital of Italy?", "What colour
 asked_anew = [f"Question: {each}\nAnswer:" for each in asked_anew]
 
 # %% [markdown]
-# Twenty steps over all eight rows (about 20 seconds). There is nothing held out (the same rows stand in for it), so the loss
-# below says only that the rows were learned. Whether it *generalises*, the questions in `asked_anew` will show: they are in no row.
+# Twenty steps over all eight rows (about 20 seconds). There is nothing held out (the same rows stand in for it), so the
+# loss below says only that the rows were learned. Whether it *generalises*, the questions in `asked_anew` will show:
+# they are in no row.
+#
+# The base is the one from before. What sits beside its layers is taken out first: ours now, and peft's when you come by
+# again.
 
 # %%
-from lorakit.housekeeping import release_memory
-
-del run, model, bare, ours, base, layer, W  # two models at once are too many for a small machine
-release_memory()
+for name, layer in list(lora_layers(ours)):
+    ours.set_submodule(name, layer.base_layer)
+base = model.unload()
 
 # %% [markdown]
-# A fresh base, and another seed, so that A starts elsewhere:
+# Another seed, so that A starts elsewhere, and a new folder each time:
 
 # %%
 from dataclasses import replace
 
-base = load_model()[0]
-run = finetune(replace(config, seed=1), base, tokenizer, train=mine, held_out=mine, output_dir=home / "mine")
+folders = {"reviews": home / "reviews", "mine": Path(tempfile.mkdtemp(dir=home))}
+run = finetune(replace(config, seed=1), base, tokenizer, train=mine, held_out=mine, output_dir=folders["mine"])
 f"loss from {run.losses[0]:.2f} to {run.losses[-1]:.2f} nats a token"
 
 # %% [markdown]
@@ -345,18 +344,18 @@ f"loss from {run.losses[0]:.2f} to {run.losses[-1]:.2f} nats a token"
 from peft import PeftModel
 
 base = run.model.unload()  # the bare base, with no adapter
-model = PeftModel.from_pretrained(base, home / "reviews", adapter_name="reviews")
-model.load_adapter(home / "mine", adapter_name="mine")
+model = PeftModel.from_pretrained(base, folders["reviews"], adapter_name="reviews")
+model.load_adapter(folders["mine"], adapter_name="mine")
 model.eval()
-for name in ("reviews", "mine"):
-    print(f"{name:8} {(home / name / 'adapter_model.safetensors').stat().st_size / 1e6:6.1f} MB")
+for name, folder in folders.items():
+    print(f"{name:8} {(folder / 'adapter_model.safetensors').stat().st_size / 1e6:6.1f} MB")
 print(
     f"base     {sum(w.numel() for n, w in model.named_parameters() if 'lora_' not in n) * 4 / 1e6:6.1f} MB in float32"
 )
 
 # %% [markdown]
-# 1.9 MB against 538. Now the same two prompts under each adapter, and under none. `set_adapter` switches, and
-# `disable_adapter` is the base.
+# 1.9 MB against 538. Now four prompts, a review and three questions, under each adapter, and under none. `set_adapter`
+# switches, and `disable_adapter` is the base.
 
 
 # %%
@@ -376,11 +375,12 @@ for name in ("reviews", "mine"):
     print(f"{name:8}", written(prompts))
 
 # %% [markdown]
-# The base knows neither task: it writes " Negative" with a capital letter, and rambles on. With `reviews` the verdict
-# is spelled as the reviews had it; what follows it was never trained, since a verdict is one token; and the questions get
-# verdicts and worse, since an adapter is active everywhere. With `mine` everything is in the voice of the rows, on questions
-# that are in none of them, and the review too. A voice is quickly learned from eight rows. What it *says* in that voice is
-# another matter: read it beside what the base said.
+# The base knows neither task: it writes " Negative" with a capital letter, and rambles on (or ends at once: `''`). With
+# `reviews` the verdict is spelled as the reviews had it, and what follows it was never trained, since a verdict is one
+# token; the questions too are answered otherwise than by the base, and no better, since an adapter is active
+# everywhere. With `mine` everything is in the voice of the rows, on questions that are in none of them, and the review
+# too. A voice is quickly learned from eight rows. What it *says* in that voice is another matter: read it beside what
+# the base said.
 
 # %% [markdown]
 # ### One batch, several adapters
@@ -541,8 +541,8 @@ model.set_adapter("softer")
 written(prompts)
 
 # %% [markdown]
-# At seven tenths of each some answers are better and one is worse: a draw. The weights of a sum are to be found by trying, as alpha is. Nothing says that 1 and 1 is right, nor
-# that any pair is.
+# At seven tenths of each one answer is better and one is worse: a draw. The weights of a sum are to be found by trying,
+# as alpha is. Nothing says that 1 and 1 is right, nor that any pair is.
 
 # %% [markdown]
 # ## An adapter with a dial
@@ -591,8 +591,9 @@ with model.disable_adapter():
 print(f"base      {by_base.mean():.3f} nats a token")
 
 # %% [markdown]
-# (That is much: single sentences of newspapers, with nothing before them, for a small model.) Now with the adapters, and with one
-# of them dialled up and down.
+# (That is much: single sentences of newspapers, with nothing before them, for a small model. It is a mean of the
+# sentences' means, so each sentence counts alike, long or short.) Now with the adapters, and with one of them dialled
+# up and down.
 
 # %%
 for name, dial in (("reviews", 1), ("mine", 0.5), ("mine", 1), ("mine", 2)):
@@ -638,7 +639,8 @@ progress()
 # - An adapter sits beside linear layers that you choose; it is r × (in + out) weights for each, and two small files.
 #   They do not hold the base, so write down which one it was.
 # - Merging makes one matrix of W and the change: no time lost, nothing to switch. In 32 bits it is exact up to
-#   rounding; in 16 bits much of a small change is rounded away. Only a kept copy of W brings W back.
+#   rounding; in 16 bits many of W's numbers do not move, and yet the outputs hardly noticed here: judge the merged model.
+#   Only a kept copy of W brings W back.
 # - One base serves many adapters, one a request, in one batch.
 # - Changes add up, A's and B's do not. And a sum of changes is not always a sum of abilities: measure.
 # - A dial on the scaling gives all that lies between the base and the adapter, and beyond.
