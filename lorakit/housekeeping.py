@@ -22,12 +22,12 @@ def release_memory() -> None:
 
 M_MMAP_THRESHOLD = -3
 """What glibc's malloc.h calls the size from which a block is mapped by itself."""
-LARGE_BLOCK = 1024 * 2**10
-"""Bytes: what glibc starts with."""
+LARGE_BLOCK = 2**20
+"""Bytes: larger than the activations of a small fine-tune, which glibc is to keep (to map those takes time)."""
 
 
 def return_large_blocks() -> None:
-    """Have glibc map each block of 128 KiB or more by itself for good, so that its pages go back once it is freed.
+    """Have glibc map each block of 1 MiB or more by itself for good, so that its pages go back once it is freed.
 
     Left alone, glibc raises that size to what it sees freed, 32 MiB at most, and then keeps what tensors leave behind.
     What that takes: tests/bench/records/freed_blocks.json.

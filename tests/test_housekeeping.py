@@ -46,7 +46,7 @@ if sys.argv[1] == "returned":
     return_large_blocks()
 large = torch.ones(7_500_000)  # 30 MB: what glibc sees freed, it no longer maps by itself
 del large
-kept = [torch.ones(250_000) for _ in range(300)][::10]  # 1 MB each
+kept = [torch.ones(500_000) for _ in range(150)][::10]  # 2 MB each
 print(psutil.Process().memory_info().rss)
 """
 

@@ -2,7 +2,7 @@
 
     python tests/bench/freed_blocks.py [--output FILE]
 
-`load_model` has glibc hand back each block of 128 KiB or more as soon as it is freed. Each run has a process of its
+`load_model` has glibc hand back each block of 1 MiB or more as soon as it is freed. Each run has a process of its
 own: the model in nf4 twice, one after the other, then twelve steps of LoRA. A step's time is the median of its steps.
 """
 
