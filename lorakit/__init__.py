@@ -20,8 +20,8 @@ __all__ = ["LorakitError", "__version__"]
 # Where a CPU multiplies in bf16, oneDNN compiles a kernel for each shape of matrix, and two caches keep the last 1,024:
 # a fine-tune on rows of many lengths then takes 0.6 GiB more, and no less time. The figures:
 # tests/bench/records/kernel_caches.json. Read when torch first multiplies.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 
 # On a CPU with AVX512-BF16 bitsandbytes says, as it is loaded (peft loads it too), that it has no kernel to fetch from
 # a hub. Nobody who reads a lesson asked for one.

@@ -20,7 +20,7 @@ from machine import GIB, RECORDS, ROOT, provenance, refuse_existing, write_recor
 from lorakit.errors import LorakitError
 
 CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-KEPT = {"as they are": dict.fromkeys(CACHES, "1024"), "64 kernels": dict.fromkeys(CACHES, "64")}
+KEPT = {"as they are": dict.fromkeys(CACHES, "1024"), "32 kernels": dict.fromkeys(CACHES, "32")}
 """As they are in torch, and as lorakit sets them."""
 RUN = """
 import json, sys
