@@ -16,14 +16,13 @@ def release_memory() -> None:
     A lesson loads one model after another in one process, and that adds up.
     """
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library has no such call
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    _tell_glibc("malloc_trim", 0)
 
 
 M_MMAP_THRESHOLD = -3
 """What glibc's malloc.h calls the size from which a block is mapped by itself."""
 LARGE_BLOCK = 2**20
-"""Bytes: larger than the activations of a small fine-tune, which glibc is to keep (to map those takes time)."""
+"""Bytes: what is smaller stays in glibc's keeping, since to map a block takes time."""
 
 
 def return_large_blocks() -> None:
@@ -33,8 +32,12 @@ def return_large_blocks() -> None:
     What that takes: tests/bench/records/freed_blocks.json.
     """
     if "MALLOC_MMAP_THRESHOLD_" not in os.environ:  # a size of the user's own stands
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        _tell_glibc("mallopt", M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
+def _tell_glibc(function: str, *arguments: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such call
+        getattr(ctypes.CDLL("libc.so.6"), function)(*arguments)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -7,51 +7,42 @@ own: the model in nf4 twice, one after the other, then twelve steps of LoRA. A s
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-
-from machine import GIB, RECORDS, ROOT, provenance, refuse_existing, write_record
-
-from lorakit.errors import LorakitError
-
-RUN = """
-import json, sys
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
+
 import torch
+from machine import GIB, RECORDS, provenance, refuse_existing, run_apart, write_record
+
 from lorakit import models
 from lorakit.data import split_reviews
+from lorakit.errors import LorakitError
 from lorakit.finetune import TrainConfig, finetune
 from lorakit.finetune.machine import measured_peak
 from lorakit.housekeeping import release_memory
 
-if sys.argv[1] == "kept":
-    models.return_large_blocks = lambda: None
-loads = []
-for _ in range(2):
-    with measured_peak(torch.device("cpu")) as peak:
-        model = models.load_model(quant_type="nf4", dtype=torch.bfloat16, device="cpu")
-    loads.append(peak[0])
-    del model
-    release_memory()
-train, held_out = split_reviews()
-steps = []
-history = finetune(TrainConfig(steps=12), train=train, held_out=held_out[:16], callback=steps.append)
-seconds = round(median(after.seconds - before.seconds for before, after in pairwise(steps)), 3)
-result = {"load_peaks": loads, "finetune_peak": history.peak_memory_bytes, "seconds_per_step": seconds}
-print("RESULT", json.dumps(result | {"losses": history.losses}))
-"""
-
 
 def run(blocks: str) -> dict:
-    """Peak memory of the loads and of a fine-tune, in bytes, a step's seconds, and the losses."""
-    done = subprocess.run([sys.executable, "-c", RUN, blocks], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise LorakitError(f"the run with large blocks {blocks} failed: {done.stderr.strip()[-2000:]}")
-    return json.loads(done.stdout.rpartition("RESULT ")[2])
+    """Peak memory of two loads and of a fine-tune, in bytes, a step's seconds, and the losses; in a process apart."""
+    if blocks == "kept":
+        models.return_large_blocks = lambda: None
+    loads = []
+    for _ in range(2):
+        with measured_peak(torch.device("cpu")) as peak:
+            model = models.load_model(quant_type="nf4", dtype=torch.bfloat16, device="cpu")
+        loads.append(peak[0])
+        del model
+        release_memory()
+    train, held_out = split_reviews()
+    steps = []
+    history = finetune(TrainConfig(steps=12), train=train, held_out=held_out[:16], callback=steps.append)
+    return {
+        "load_peaks": loads,
+        "finetune_peak": history.peak_memory_bytes,
+        "seconds_per_step": round(median(after.seconds - before.seconds for before, after in pairwise(steps)), 3),
+        "losses": history.losses,
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     refuse_existing(options.output)
     record = {**provenance(), "runs": []}
     print(record["machine"]["summary"])
-    results = {blocks: run(blocks) for blocks in ("kept", "returned")}
+    results = {blocks: run_apart(run, blocks) for blocks in ("kept", "returned")}
     same = results["kept"].pop("losses") == results["returned"].pop("losses")
     for blocks, result in results.items():
         record["runs"].append({"large_blocks": blocks, "same_losses": same, **result})
