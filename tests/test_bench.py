@@ -153,6 +153,13 @@ def test_a_record_names_its_command_and_not_this_machines_folders(monkeypatch):
     assert str(machine.ROOT) not in json.dumps(record)
 
 
+def test_a_program_apart_has_its_own_variables_and_what_stops_it_is_told():
+    source = "import os, sys; print('a line before'); print([int(sys.argv[1]), int(os.environ['KEPT'])])"
+    assert machine.run_source(source, "7", environment={"KEPT": "32"}) == [7, 32]
+    with pytest.raises(LorakitError, match=r"(?s)a run apart failed: .*KeyError: 'KEPT'"):
+        machine.run_source(source, "7", environment={})
+
+
 def test_the_memory_of_a_lesson_is_seen_in_the_cell_that_takes_it(tmp_path):
     cells = [
         new_code_cell("import time", id="light"),

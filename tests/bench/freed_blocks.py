@@ -4,6 +4,7 @@
 
 `load_model` has glibc hand back each block of 1 MiB or more as soon as it is freed. Each run has a process of its
 own: the model in nf4 twice, one after the other, then twelve steps of LoRA. A step's time is the median of its steps.
+With and without it take turns, three times: a machine's speed drifts.
 """
 
 import argparse
@@ -53,10 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     refuse_existing(options.output)
     record = {**provenance(), "runs": []}
     print(record["machine"]["summary"])
-    results = {blocks: run_apart(run, blocks) for blocks in ("kept", "returned")}
-    same = results["kept"].pop("losses") == results["returned"].pop("losses")
-    for blocks, result in results.items():
-        record["runs"].append({"large_blocks": blocks, "same_losses": same, **result})
+    results = [(blocks, run_apart(run, blocks)) for _ in range(3) for blocks in ("kept", "returned")]
+    losses = [result.pop("losses") for _, result in results]
+    record["same_losses"] = all(each == losses[0] for each in losses)
+    for blocks, result in results:
+        record["runs"].append({"large_blocks": blocks, **result})
         first, second, finetune = (peak / GIB for peak in (*result["load_peaks"], result["finetune_peak"]))
         print(f"large blocks {blocks:8}  loads {first:.2f} and {second:.2f} GiB  LoRA {finetune:.2f} GiB", end="  ")
         print(f"{result['seconds_per_step']:.2f} s a step")

@@ -8,14 +8,11 @@ median of its steps. `lorakit/__init__.py` sets what is measured here.
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from machine import GIB, RECORDS, ROOT, provenance, refuse_existing, write_record
+from machine import GIB, RECORDS, provenance, refuse_existing, run_source, write_record
 
 from lorakit.errors import LorakitError
 
@@ -33,17 +30,8 @@ steps = []
 history = finetune(TrainConfig(method=sys.argv[1]), train=train, held_out=held_out[:16], callback=steps.append)
 seconds = round(median(after.seconds - before.seconds for before, after in pairwise(steps)), 3)
 result = {"peak_memory_bytes": history.peak_memory_bytes, "seconds_per_step": seconds, "losses": history.losses}
-print("RESULT", json.dumps(result))
+print(json.dumps(result))
 """
-
-
-def run(method: str, kept: dict[str, str]) -> dict:
-    """Peak memory, a step's seconds and the losses of a fine-tune whose process has these settings."""
-    command = [sys.executable, "-c", RUN, method]
-    done = subprocess.run(command, env=os.environ | kept, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise LorakitError(f"the run of {method} with {kept} failed: {done.stderr.strip()[-2000:]}")
-    return json.loads(done.stdout.rpartition("RESULT ")[2])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record = {**provenance(), "runs": []}
     print(record["machine"]["summary"])
     for method in ("lora", "qlora"):
-        results = {name: run(method, kept) for name, kept in KEPT.items()}
+        results = {name: run_source(RUN, method, environment=os.environ | kept) for name, kept in KEPT.items()}
         losses = [result.pop("losses") for result in results.values()]
         for name, result in results.items():
             record["runs"].append({"method": method, "caches": name, "same_losses": losses[0] == losses[1], **result})

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,10 +39,22 @@ class Peak:
     cell: str = "(start)"
     seen: dict[str, int] = field(default_factory=dict)
 
-    def watch(self, pid: int, stop: threading.Event) -> None:
-        """Look every 50 ms until told to stop."""
-        while not stop.wait(INTERVAL):
-            self.seen[self.cell] = max(self.seen.get(self.cell, 0), memory_of(pid))
+    @contextlib.contextmanager
+    def watch(self, pid: int) -> Iterator[None]:
+        """Look every 50 ms, in a thread, until the block is over."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(INTERVAL):
+                self.seen[self.cell] = max(self.seen.get(self.cell, 0), memory_of(pid))
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
 
     @property
     def highest(self) -> tuple[str, int]:
@@ -65,22 +77,17 @@ def memory_of(pid: int) -> int:
 
 def measure(path: Path) -> dict:
     """Run a notebook in a fresh kernel of this Python, in an empty folder, and watch it."""
-    peak, stop = Peak(), threading.Event()
-    watcher = threading.Thread(target=lambda: peak.watch(client.km.provisioner.pid, stop))
-    with tempfile.TemporaryDirectory() as folder:
+    peak = Peak()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as watching:
         client = client_of(
             nbformat.read(path, as_version=4),
             folder,
-            on_notebook_start=lambda notebook: watcher.start(),
+            on_notebook_start=lambda notebook: watching.enter_context(peak.watch(client.km.provisioner.pid)),
             on_cell_execute=lambda cell, cell_index: setattr(peak, "cell", cell.id),
         )
         start = time.perf_counter()
-        try:
-            client.execute()
-        finally:
-            seconds = time.perf_counter() - start
-            stop.set()
-            watcher.join()
+        client.execute()
+        seconds = time.perf_counter() - start
     cell, highest = peak.highest
     return {"lesson": path.stem, "peak_gib": round(highest / GIB, 3), "seconds": round(seconds, 1), "cell": cell}
 

@@ -5,8 +5,9 @@ import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -81,6 +82,18 @@ def run_apart(work: Callable[..., dict], *arguments: Any) -> dict:
     """What `work` gives in a fresh process, whose peak memory is its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(work, *arguments).result()
+
+
+def run_source(source: str, *arguments: str, environment: Mapping[str, str]) -> Any:
+    """What a program prints in its last line, as JSON, in a fresh Python with these environment variables.
+
+    For what has to be set before torch is loaded, which `run_apart` is too late for.
+    """
+    command = [sys.executable, "-c", source, *arguments]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise LorakitError(f"a run apart failed: {done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def kept_run(folder: Path, name: str, settings: list, work: Callable[[], dict]) -> dict:

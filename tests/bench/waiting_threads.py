@@ -10,7 +10,6 @@ own, in turns; medians of all but the first step of each. `lorakit/__init__.py` 
 
 import argparse
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from machine import RECORDS, ROOT, provenance, refuse_existing, write_record
+from machine import RECORDS, provenance, refuse_existing, run_source, write_record
 
 from lorakit.errors import LorakitError
 
@@ -36,17 +35,14 @@ from lorakit.data import split_reviews
 from lorakit.finetune import TrainConfig, finetune
 steps = []
 finetune(TrainConfig(steps=6), held_out=split_reviews()[1][:1], train=split_reviews()[0], callback=steps.append)
-print("SECONDS", [after.seconds - before.seconds for before, after in pairwise(steps)])
+print([after.seconds - before.seconds for before, after in pairwise(steps)])
 """
 
 
 def steps(way: dict[str, str]) -> list[float]:
     """Seconds of each step but the first."""
     kept = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
-    done = subprocess.run([sys.executable, "-c", STEPS], env=kept | way, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise LorakitError(f"the run with {way} failed: {done.stderr.strip()[-2000:]}")
-    return json.loads(done.stdout.rpartition("SECONDS ")[2])
+    return run_source(STEPS, environment=kept | way)
 
 
 @contextlib.contextmanager

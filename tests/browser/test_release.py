@@ -7,9 +7,7 @@ that it runs in; `.ci/release` makes one for each that counts.
 import json
 import platform
 import re
-import threading
 import time
-from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
@@ -39,20 +37,6 @@ def record():
     write_record(file, taken)
 
 
-@contextmanager
-def watched(pid):
-    """Peak memory of a kernel, in GiB, once the block is over: a list of one."""
-    peak, stop, found = Peak(), threading.Event(), []
-    watcher = threading.Thread(target=peak.watch, args=(pid, stop))
-    watcher.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        watcher.join()
-        found.append(peak.highest[1] / GIB)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("lesson", lesson_names(SOLUTIONS))
 def test_run_all_reaches_the_end_without_an_error_or_a_warning(lesson, kind, server, lab, page, tmp_path, record):
@@ -62,15 +46,15 @@ def test_run_all_reaches_the_end_without_an_error_or_a_warning(lesson, kind, ser
             cell.outputs, cell.execution_count = [], None
     notebook.write_text(notebook_text(solved if kind == "solved" else fresh_notebook(solved)), encoding="utf-8")
     open_notebook(page, lab(notebook.name))
-    start = time.perf_counter()
-    with watched(server.kernel_pid()) as peak:
+    peak, start = Peak(), time.perf_counter()
+    with peak.watch(server.kernel_pid()):
         run_all(page)
         wait_until_run(page, seconds=1200)
         seconds = time.perf_counter() - start
-    record["notebooks"].append(
-        {"lesson": lesson, "kind": kind, "seconds": round(seconds, 1), "peak_gib": round(peak[0], 3)}
-    )
-    print(f"\n{lesson:24} {kind:10} {seconds:6.1f} s {peak[0]:6.2f} GiB", flush=True)
+    gib = peak.highest[1] / GIB
+    taken = {"lesson": lesson, "kind": kind, "seconds": round(seconds, 1), "peak_gib": round(gib, 3)}
+    record["notebooks"].append(taken)
+    print(f"\n{lesson:24} {kind:10} {seconds:6.1f} s {gib:6.2f} GiB", flush=True)
 
     cells = code_cells(saved(page, notebook))
     assert [cell.id for cell in cells if not cell.execution_count] == []
