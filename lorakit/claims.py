@@ -103,10 +103,12 @@ def report(claim: Claim, cases: Sequence[Case], columns: Sequence[str] = ()) -> 
     lines = [f"{claim.words}: {claim.threshold}?"]
     width = max(len(case.condition) for case in cases)
     if columns:
-        lines.append(" " * (2 + width) + "".join(f"{column:>10}" for column in columns))
-        for condition in dict.fromkeys(case.condition for case in cases):
-            marked = (_marked_middle(claim, case) for case in cases if case.condition == condition)
-            lines.append(f"  {condition:{width}}" + "".join(f"{each:>10}" for each in marked))
+        grid = {case.condition: [] for case in cases}
+        for case in cases:
+            grid[case.condition].append(_marked_middle(claim, case))
+        cell = 1 + max(len(each) for row in (columns, *grid.values()) for each in row)
+        for condition, row in {"": columns, **grid}.items():
+            lines.append(f"  {condition:{width}}" + "".join(f"{each:>{cell}}" for each in row))
     else:
         for case in cases:
             lines.append(

@@ -235,9 +235,10 @@ def test_an_error_below_the_answers_own_lines_names_the_line_that_called():
     [
         ("return torch.ones(2, 3) @ torch.ones(2, 3)", "one of the two may have to be transposed"),
         ("return 1 if torch.ones(2) != torch.ones(2) else 2", "ask whether all, or any, of them hold"),
+        ("return {}[None]", "what is to be done where there is no name?"),
     ],
 )
-def test_an_error_of_torch_that_says_little_comes_with_advice(line, advice):
+def test_an_error_that_says_little_comes_with_advice(line, advice):
     assert advice in outcome("7.1", answer_7_1(line))
     assert advice not in outcome("7.1", answer_7_1("return torch.zeros(2) @ torch.zeros(3)"))
 

@@ -26,8 +26,9 @@ SHOWN = 400
 ADVICE = {
     "shapes cannot be multiplied": "Is a matrix product wanted here? If so, one of the two may have to be transposed.",
     "more than one value is ambiguous": "`==` and `!=` answer for each number: ask whether all, or any, of them hold.",
+    "KeyError: None": "A dict is asked for None, which it does not have: what is to be done where there is no name?",
 }
-"""What to think of when torch's own words for an error, of which this is a part, say little."""
+"""What to think of when an error's own words, of which this is a part, say little."""
 
 
 class CheckFailed(AssertionError):
@@ -160,9 +161,9 @@ class Answer:
         except (Exception, SystemExit) as error:
             named = zip(inspect.signature(self.value).parameters, arguments, strict=False)
             given = ", ".join(f"{name} = {describe(argument)}" for name, argument in named)
-            advice = "".join(f"\n{advice}" for words, advice in ADVICE.items() if words in str(error))
-            raised = f"raised {type(error).__name__}: {error}{advice}{self._line(error)}"
-            raise CheckFailed(f"Your function, given {given}, {raised}") from None
+            raised = f"{type(error).__name__}: {error}"
+            advice = "".join(f"\n{advice}" for words, advice in ADVICE.items() if words in raised)
+            raise CheckFailed(f"Your function, given {given}, raised {raised}{advice}{self._line(error)}") from None
         if returned is None or returned is Ellipsis:
             raise CheckFailed(f"Your function returned {returned}: does every way through it end in `return …`?")
         return returned

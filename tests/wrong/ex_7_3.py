@@ -55,6 +55,12 @@ def mended_and_broken(truth, before, after):
     return sum(map(str.__eq__, truth, after)) - sum(map(str.__eq__, truth, before))
 
 
+# %% the difference, as a pair -> This is the difference alone
+def mended_and_broken(truth, before, after):
+    gain = sum(map(str.__eq__, truth, after)) - sum(map(str.__eq__, truth, before))
+    return max(gain, 0), max(-gain, 0)
+
+
 # %% the gain in accuracy -> the gain in accuracy
 def mended_and_broken(truth, before, after):
     return (sum(map(str.__eq__, truth, after)) - sum(map(str.__eq__, truth, before))) / len(truth)
