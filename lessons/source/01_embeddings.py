@@ -20,8 +20,8 @@
 #
 # The model reads *tokens*: pieces of text from a fixed list, its *vocabulary*. The list was made before the model was
 # trained, from single bytes up, by joining what often stands together, again and again (**byte-pair encoding**, Sennrich et
-# al., 2016). So frequent words are one piece, and rare words are put together from several. **Predict:** how many pieces does each
-# of these become?
+# al., 2016). So frequent words are one piece, and rare words are put together from several. **Predict:** how many pieces
+# does each of these become?
 
 # %%
 from lorakit.models import load_model
@@ -47,9 +47,9 @@ with_space = sum(piece.startswith("Ġ") for piece in pieces)
 f"{with_space:,} of {len(pieces):,} pieces begin with a space; two of them: {tokenizer.tokenize(' a space')}"
 
 # %% [markdown]
-# Two thirds. It has a consequence that costs people hours: our prompts for film reviews end in `Sentiment:`, and what
-# may follow is the piece `' positive'` with its space, or `'positive'` without, or either with a capital. **Predict** the
-# order of the four.
+# Nearly two thirds. The space has a consequence that costs people hours: our prompts for film reviews end in `Sentiment:`,
+# and what may follow is the piece `' positive'` with its space, or `'positive'` without, or either with a capital.
+# **Predict** the order of the four.
 
 # %%
 import torch
@@ -93,11 +93,11 @@ print(f"{len(text)} characters, {len(text.encode())} bytes, {len(ids)} pieces; b
 print(f"the Japanese alone: {len(tokenizer('日本語').input_ids)} pieces for 3 characters")
 
 # %% [markdown]
-# Note what a language costs that was rare in the list's making: two pieces a character, where English has about one a
-# word. Try your own text. Find a word that is cut in a surprising place, and see what a space in front, a capital
-# letter or a missing letter does. (After a space the emoji is two pieces and not three: the space was joined with its
-# first bytes.) Each piece stands over its id; the colours below are numbers that the ids name, and what these are comes
-# next.
+# A language that was rare when the list was made costs more: two pieces a character here, where English has about one a
+# word. Try your own text. Find a word that is cut in a surprising place, and see what a space in front, a capital letter or
+# a missing letter does. (After a space the emoji is two pieces and not three: the space was joined with its first bytes.)
+# Each piece stands over its id; the colours below show the first numbers of the row that the id names. What these rows are
+# comes next.
 
 # %%
 from widgets import show_tokens
@@ -107,8 +107,9 @@ show_tokens(model, tokenizer, text="LoRA in paris 😀")
 # %% [markdown]
 # ## A piece becomes a row
 #
-# The **embedding table** has one row of numbers for each piece, and an id is the number of a row; the explorer shows
-# how the rows begin. The table is the first weight of the model.
+# The **embedding table** has one row of numbers for each piece, and an id is the number of a row; the explorer shows how
+# the rows begin. The table is the model's first tensor of weights; such a tensor is called *a weight* for short, and has a
+# name.
 
 # %%
 table = model.get_input_embeddings().weight.detach()  # we only look: no gradient is needed
@@ -195,8 +196,8 @@ for other in found[1:]:
 
 # %% [markdown]
 # The same goes in, and after other words something else comes out. What `' bank'` means *here* can only come from the other
-# tokens, and that is attention's work. In the third sentence what comes *after* `' bank'` changes nothing: it sees only what
-# stands before it (lesson 02).
+# tokens, and that is attention's work. In the third sentence what comes *after* `' bank'` changes nothing: it sees only
+# what stands before it (lesson 02).
 
 # %% [markdown]
 # ## What a row knows
@@ -209,11 +210,11 @@ for other in found[1:]:
 # ### Exercise 1.2 · the nearest rows
 #
 # *Medium, 8 minutes.* The **cosine** of two vectors is their dot product (multiply number by number, add up) divided by
-# both their lengths: 1 where they point the same way, 0 where they are at a right angle, -1 where they point opposite
-# ways. Given a `vector` of shape `(D,)` and a `table` of shape `(V, D)`, return the row numbers (indices) of the `k`
-# rows with the largest cosine, the largest first. For example, with the vector `[1, 0]`, the table `[[0, 5], [9, 9],
-# [2, 1]]` and `k = 2` (all as float tensors), it gives rows 2 and 1. The length of a vector is its `.norm()`, the
-# length of each row `.norm(dim=-1)`; `topk` finds the largest.
+# both their lengths: 1 where they point the same way, 0 where they are at a right angle, -1 where they point opposite ways.
+# Given a `vector` of shape `(D,)` and a `table` of shape `(V, D)`, return the row numbers (indices) of the `k` rows with
+# the largest cosine, the largest first. For example, with the vector `[1, 0]`, the table `[[0, 5], [9, 9], [2, 1]]` and
+# `k = 2` (vector and table as float tensors), it gives rows 2 and 1. The length of a vector is its `.norm()`, the length of
+# each row `.norm(dim=-1)`; `topk` finds the largest.
 
 
 # %% exercise="1.2" points=2
@@ -313,9 +314,10 @@ head = model.get_output_embeddings().weight.detach()
 f"lm_head {tuple(head.shape)}, embed_tokens {tuple(table.shape)}, one and the same memory: {head.data_ptr() == table.data_ptr()}"
 
 # %% [markdown]
-# They are not two tables with equal numbers: they are one, with two names. This is called **tying** (Press & Wolf,
-# 2017), and you can see it in other ways: one word in the config says it; or change a number at one end and look at
-# the other. (`table` shares its memory with the model, so this changes the model; the last line puts it back.)
+# They are not two tables with equal numbers: they are one, with two names. This is called **tying** (Press & Wolf, 2017),
+# and you can see it in other ways: one word in the config, the model's list of sizes and settings, says it; or change a
+# number at one end and look at the other. (`table` shares its memory with the model, so this changes the model; the last
+# line puts it back.)
 
 # %%
 before = head[paris, 0].item()

@@ -61,10 +61,10 @@ tuple(x.shape)
 # %% [markdown]
 # ## Three questions to each token
 #
-# **Attention** is a search. Each token asks: *what am I looking for?* That is its **query**. Each token offers: *what can
-# I be found by?* Its **key**. And: *what do I hand over to whoever finds me?* Its **value**. All three are made from
-# the same vector, by three matrices of weights (the fourth of them, `o_proj`, comes after softmax). In a Llama-type model
-# they carry these names:
+# **Attention** is a search. Each token asks: *what am I looking for?* That is its **query**. Each token offers: *what can I
+# be found by?* Its **key**. And: *what do I hand over to whoever finds me?* Its **value**. All three are made from the same
+# vector, by three matrices of weights (a fourth, `o_proj`, comes after softmax). In a Llama-type model they carry these
+# names:
 
 # %%
 weights = model.state_dict()  # every weight by its name
@@ -72,8 +72,8 @@ mine = {name: w for name, w in weights.items() if name.startswith("model.layers.
 {name: tuple(w.shape) for name, w in mine.items()}
 
 # %% [markdown]
-# A linear layer's weight has the shape (out, in), and the layer computes `x @ W.T`. **Predict:** `q_proj` makes 576
-# numbers of 576. Why may `k_proj` and `v_proj` make only 192? (A section below answers.)
+# A linear layer's weight has the shape (out, in), and the layer computes `x @ W.T`. **Predict:** `q_proj` turns 576 numbers
+# into 576. Why may `k_proj` and `v_proj` make only 192? (A section below answers.)
 
 # %%
 W_q, W_k, W_v, W_o = (weights[f"model.layers.0.self_attn.{name}_proj.weight"] for name in "qkvo")
@@ -91,9 +91,9 @@ tuple(q.shape), tuple(k.shape), tuple(v.shape)
 # ### Exercise 2.1 · cut into heads
 #
 # *Medium, 6 minutes.* `x` is a q, k or v, of shape `(B, T, n_heads * d)`: each token's vector holds the d numbers of head
-# 0, then those of head 1, and so on. Return them as `(B, n_heads, T, d)`, so that each head has its own table of T rows. For
-# example `split_heads(torch.tensor([[[1, 2, 3, 4], [5, 6, 7, 8]]]), 2)` has two heads: the first has the rows
-# `[1, 2]` and `[5, 6]`.
+# 0, then those of head 1, and so on. Return them as `(B, n_heads, T, d)`, so that each head has its own table of T rows.
+# For example `split_heads(torch.tensor([[[1, 2, 3, 4], [5, 6, 7, 8]]]), 2)` has two heads: the first has the rows `[1, 2]`
+# and `[5, 6]`.
 
 
 # %% exercise="2.1" points=2
@@ -179,8 +179,8 @@ check_rotate(rotate)
 
 # %% [markdown]
 # The course's `rotary` makes the angles, and turns. (If you have solved 2.2, try `difference(rotate(q, angles),
-# "0.q_rotated")` in a cell of your own; the angles above are computed in another order, so expect the last digits.) Values are not turned: where a token stands decides how it is found, not what it
-# hands over.
+# "0.q_rotated")` in a cell of your own; the angles above are computed in another order, so expect the last digits.) Values
+# are not turned: where a token stands decides how it is found, not what it hands over.
 
 # %%
 from lorakit.activations import rotary
@@ -198,17 +198,17 @@ at_16_places = rotary(q[:, :1, 1:2].expand(1, 1, 16, d), theta)[0, 0]
 rotation_figure(at_16_places, pairs=[0, d // 16, d // 8]).show()
 
 # %% [markdown]
-# Each point stays on its circle. The fast ones tell near places apart, the slow ones far places, like the hands of a
-# clock. Now one query and one key, 3 places apart, at the places 3, 13 and 53 of a text. **Predict:** how does their dot
-# product change from place to place?
+# Each point stays on its circle. The fast ones tell near places apart, the slow ones far places, like the hands of a clock.
+# Now one query, at the places 3, 13 and 53 of a text, and one key, always 3 places before it. **Predict:** how does their
+# dot product change from place to place?
 
 # %%
 query, key = (rotary(each[:, :1, 1:2].expand(1, 1, 64, d), theta)[0, 0] for each in (q, k))
 [round((query[place + 3] @ key[place]).item(), 4) for place in (0, 10, 50)]
 
 # %% [markdown]
-# All the same, and that is the point of it all: for a given query and a given key, the score depends on *how far* they
-# stand apart, not on where. So a head can learn "two tokens back", and it holds anywhere.
+# All the same, and that is the point of it all: for a given query and a given key, their dot product depends on *how far*
+# they stand apart, not on where. So a head can learn "two tokens back", and it holds anywhere.
 
 # %% [markdown]
 # ## Grouped heads: why k and v are narrower
@@ -242,10 +242,10 @@ from lorakit.checks.lesson02 import check_share_heads
 check_share_heads(share_heads)
 
 # %% [markdown]
-# What does it save? A tenth of the weights: 2 × (576 − 192) × 576 × 30, which is 13 million. The larger gain is elsewhere: a
-# model that writes keeps k and v of every token that it has read, for every block, so as not to compute them again (the
-# **KV cache**). **Predict** how many bytes that is for
-# 8,192 tokens here, in 16 bits, with 3 heads and without sharing.
+# What does it save? 2 × (576 − 192) × 576 × 30 weights, which is 13 million: without sharing, the model would be a tenth
+# larger. The larger gain is elsewhere: a model that writes keeps k and v of every token that it has read, for every block,
+# so as not to compute them again (the **KV cache**). **Predict** how many bytes that is for 8,192 tokens here, in 16 bits,
+# with 3 heads and without sharing.
 
 
 # %%
@@ -271,10 +271,10 @@ f"{K} heads {kv_cache_mib(K):.0f} MiB, {H} heads {kv_cache_mib(H):.0f} MiB"
 # %% [markdown]
 # ### Exercise 2.4 · attention weights
 #
-# *Hard, 10 minutes.* `q` and `k` have shape `(B, H, T, d)`. The score of a query with a key is their dot product
-# divided by √d. A token may look at itself and at those before it, never at those after it. Return the attention
-# weights, of shape `(B, H, T, T)`: row i holds the softmax of token i's scores over the tokens that it may look at,
-# and 0 for the others. For example, where all queries are 0, row 0 is `[1, 0, 0, …]`, row 1 is `[1/2, 1/2, 0, …]`.
+# *Hard, 10 minutes.* `q` and `k` have shape `(B, H, T, d)`, where H is the number of heads. The score of a query with a key
+# is their dot product divided by √d. A token may look at itself and at those before it, never at those after it. Return the
+# attention weights, of shape `(B, H, T, T)`: row i holds the softmax of token i's scores over the tokens that it may look
+# at, and 0 for the others. For example, where all queries are 0, row 0 is `[1, 0, 0, …]`, row 1 is `[1/2, 1/2, 0, …]`.
 
 
 # %% exercise="2.4" points=3
@@ -297,9 +297,9 @@ from lorakit.checks.lesson02 import check_attention_weights
 check_attention_weights(attention_weights)
 
 # %% [markdown]
-# With these weights each token takes a mixture of the others' values: `weights @ v`. The course's `grouped_attention`
-# does both, and shares the heads on the way. Then the 9 heads' results lie side by side again, 9 × 64 = 576 numbers,
-# and `o_proj` (*output*) maps them to what attention hands back.
+# With these attention weights, `a`, each token takes a mixture of the values of the tokens that it may look at: `a @ v`.
+# The course's `grouped_attention` does both, and shares the heads on the way. Then the 9 heads' results lie side by side
+# again, 9 × 64 = 576 numbers, and `o_proj` (*output*) maps them to what attention hands back.
 
 # %%
 from lorakit.activations import grouped_attention
@@ -328,7 +328,8 @@ worst = max((attention_by_hand(i) - cache[f"{i}.attention_output"]).abs().max().
 f"{len(blocks)} blocks: largest difference {worst:.1e}"
 
 # %% [markdown]
-# (On a Qwen model it is large: Qwen2 adds a bias to q, k and v, Qwen3 norms them. `lorakit.activations` does both.)
+# (On a Qwen model it is large: Qwen2 adds a bias to q, k and v, Qwen3 norms q and k; lesson 03 explains both words.
+# `lorakit.activations` does both.)
 #
 # ### What the mask buys
 #
@@ -345,11 +346,11 @@ with torch.no_grad():
 # At none: nobody can see what comes later. That is why one pass over a text trains the model at *all* its positions
 # at once, and why a model that writes need not recompute what it has read.
 #
-# Other models have no mask, or have one in one part only. The first Transformer (Vaswani et al., 2017) was built to translate, and
-# had two towers of blocks. The **encoder** read the text to translate, and its tokens saw all of it, both ways. The
-# **decoder** wrote the translation; it was masked, and had a second attention in each block, to look over at the encoder
-# (**cross-attention**). Llama, Qwen, GPT and this model are **decoder-only**: one tower, masked, and no second text to look
-# over to. torch has both kinds of layer; here is what attention each has, and our block:
+# Other models have no mask, or have one in one part only. The first Transformer (Vaswani et al., 2017) was built to
+# translate, and had two towers of blocks. The **encoder** read the text to translate, and its tokens saw all of it, both
+# ways. The **decoder** wrote the translation; it was masked, and had a second attention in each block, to look over at the
+# encoder (**cross-attention**). Llama, Qwen, GPT and this model are **decoder-only**: one tower, masked, and no second text
+# to look over to. torch has both kinds of layer; here is what attention each has, and our block:
 
 # %%
 encoder, decoder = torch.nn.TransformerEncoderLayer(8, 2), torch.nn.TransformerDecoderLayer(8, 2)
@@ -383,9 +384,9 @@ show_attention(model, tokenizer, text=text)
 # %% [markdown]
 # Change the sentence: a habit is one only if it holds on other texts too.
 #
-# When you have found yours, compare. For each habit, a matrix that says which cells belong to it; a head's mark is
-# the mean weight on those cells, over the tokens that have such a cell. In the last line `row[j - 1] == row[i]` says that
-# the token before j is the one that stands at i.
+# When you have found yours, compare. For each habit, a matrix that says which cells belong to it; a head's mark is the mean
+# weight on those cells, over the tokens that have such a cell. In the last habit, `row[(j - 1).clamp(min=0)] == row[i]`
+# says that the token before j is the same as the one at i.
 
 # %%
 T = len(tokens)

@@ -68,12 +68,12 @@ mine = {name.removeprefix("model.layers.0."): w for name, w in weights.items() i
 # %% [markdown]
 # ## RMSNorm, and its gamma
 #
-# The vectors on the stream are of very different lengths: on this prompt their mean grows from 2.6 at the start to about 600
-# at the end (leaving out the first token, of which more below). A matrix would simply hand that on; the softmax in attention and the gate in the feed-forward
-# half would then work quite differently in a late block. So in front of each half every vector is brought to one
-# length. **RMSNorm** (Zhang & Sennrich, 2019) divides it by the *root of the mean of its squares*. After that the
-# mean of its squares is 1, and its length √576 = 24. Then each of the 576 numbers is multiplied by a weight of its
-# own, **gamma** (`γ`).
+# The vectors on the stream are of very different lengths: on this prompt their mean grows from 2.6 at the start to about
+# 600 at the end (leaving out the first token, of which more below). A matrix would simply hand that on; the softmax in
+# attention and the gate in the feed-forward half (next section) would then work quite differently in a late block. So in
+# front of each half every vector is brought to one length. **RMSNorm** (Zhang & Sennrich, 2019) divides it by the *root of
+# the mean of its squares*. After that the mean of its squares is 1, and its length √576 = 24. Then each of the 576 numbers
+# is multiplied by a weight of its own, **gamma** (`γ`).
 #
 # (torch calls a vector's length its `norm()`; here the word norm always means the layer.)
 
@@ -161,21 +161,22 @@ f"{((normed @ W_q.T) - folded).abs().max().item():.1e} of {folded.abs().max().it
 # %% [markdown]
 # They do, but for rounding: each number of the vector meets only its own column, so to scale the number is to scale the
 # column. Only gamma *times* the column counts, and neither should be read alone. (To leave gamma out for good, do the same
-# to k and v: tools that quantise or prune models do this. In training it is one number that scales a whole column, which is
-# why it is there.)
+# to k and v: tools that quantise models (lesson 09) or prune them (take parts out) do this. In training it is one number
+# that scales a whole column, which is why it is there.)
 
 # %% [markdown]
 # ## The feed-forward half
 #
-# After attention has fetched what a token needs from others, the feed-forward half works on each token *for itself*.
-# In the first Transformer it was two matrices with a ReLU between them: one widens, one narrows. In torch's own
-# `nn.TransformerEncoderLayer` they are called `linear1` and `linear2`, and so in many texts. Wide is where the work
-# is done: each of the many numbers inside can stand for something that may or may not be there. Llama has three
-# matrices, a construction called **SwiGLU** (Shazeer, 2020):
+# After attention has fetched what a token needs from others, the feed-forward half works on each token *for itself*. In the
+# first Transformer it was two matrices, one that widens and one that narrows, with a ReLU between them, which sets negative
+# numbers to 0. In torch's own `nn.TransformerEncoderLayer` they are called `linear1` and `linear2`, and so in many texts.
+# Wide is where the work is done: each of the many numbers inside can stand for something that may or may not be there.
+# Llama has three matrices, a construction called **SwiGLU** (Shazeer, 2020):
 #
 # - `gate_proj` and `up_proj` both widen D = 576 numbers to F = 1,536;
-# - the gate's numbers go through `silu(z) = z · sigmoid(z)`, which lets large numbers pass and holds back negative ones; then
-#   each is multiplied with the number of up at its place, and so scales it: near 0 it shuts it off, large it lifts it;
+# - the gate's numbers go through `silu(z) = z · sigmoid(z)`, where `sigmoid(z) = 1 / (1 + e^(−z))` lies between 0 and 1:
+#   large numbers pass, negative ones are held back. Then each is multiplied with up's number at the same place, and so
+#   scales that: a gate near 0 shuts the number off, a large one lifts it;
 # - `down_proj` brings the 1,536 products back to 576.
 #
 # So `linear1` became a pair, `gate_proj` and `up_proj`, and `linear2` is `down_proj`.
@@ -266,9 +267,9 @@ from lorakit.checks.lesson03 import check_block
 check_block(block)
 
 # %% [markdown]
-# The course's `block` takes the nine tensors and does just that, with attention from lesson 02. Here it is held
-# against the model's own block, a module of transformers'. `visible` says which token may look at which (`None`: no token
-# is padding).
+# The course's `block` takes the nine tensors and does just that, with attention from lesson 02. Here it is held against the
+# model's own block, a module of transformers'. `visible` says which token may look at which (`None`: no token is padding,
+# put in only to fill a text up to a length).
 
 # %%
 from lorakit.activations.by_hand import block as course_block, visible
@@ -295,14 +296,12 @@ apart = max((ours[i] - inputs[i + 1]).abs().max().item() for i in blocks)
 f"{len(blocks)} blocks: largest difference {apart:.1e}, of numbers up to {max(x.abs().max().item() for x in ours):,.0f}"
 
 # %% [markdown]
-# If you have solved the three exercises, you can put *your* block into the model's place. In a new cell:
+# If you have solved the three exercises, you can put *your* block in the place of the model's. In a new cell:
 #
 # ```python
-# half = lambda x: feed_forward(x, w_gate, w_up, w_down)
-# norm = lambda name: lambda x: rms_norm(x, mine[name], eps)
-# attention = lambda x: cache["0.attention_output"]  # lesson 02's part
-# yours = block(cache["embeddings"].clone(), norm("input_layernorm.weight"), attention, norm("post_attention_layernorm.weight"), half)
-# difference(yours, "0.residual")
+# half = lambda x: feed_forward(x, w_gate, w_up, w_down) norm = lambda name: lambda x: rms_norm(x, mine[name], eps)
+# attention = lambda x: cache["0.attention_output"]  # lesson 02's part yours = block(cache["embeddings"].clone(),
+# norm("input_layernorm.weight"), attention, norm("post_attention_layernorm.weight"), half) difference(yours, "0.residual")
 # ```
 #
 # Take the embeddings, and add to them what all 60 halves wrote. That should be the end of the stream:
@@ -339,9 +338,9 @@ for half in ("attention", "feed-forward"):
 
 # %% [markdown]
 # The feed-forward half adds about a fifth to a quarter for most of the way, and far more in the first and the last block;
-# attention mostly less, and in blocks 1 and 24 twice that. Since the next norm divides by the stream's length, it is this share
-# that counts. But a length says how much is written, and not whether it adds or erases: in the last block the stream gets
-# *shorter*.
+# attention mostly less, and in blocks 1 and 24 twice that. Since the next norm divides by the stream's length, it is this
+# share that counts. But a length says how much is written, and not whether it adds or erases: in the last block the stream
+# gets *shorter*.
 #
 # ### The first token
 #
@@ -376,10 +375,10 @@ by_block_figure("The first token's vector", "length, size (log scale)", ways, lo
 #
 # *(Short of time? No later lesson builds on this section.)*
 #
-# If every block only adds, the stream goes on without any one of them. **Predict:** of the 30 blocks, how many can be
-# left out, one at a time, so that `' Paris'` is still the likeliest next token? (About 5 seconds.) The function runs all blocks
-# by hand, one after the other, and ends as the model does: with a last norm, and `lm_head` for the scores (lesson 04). It can
-# leave a block out, and it can set one number of one token after block 11, which we need later.
+# If every block only adds, the stream goes on without any one of them. **Predict:** of the 30 blocks, how many can be left
+# out, one at a time, so that `' Paris'` is still the likeliest next token? (About 5 seconds.) The function runs all blocks
+# by hand, one after the other, and ends as the model does: with a last norm, and `lm_head` for the scores (lesson 04). It
+# can leave a block out, and it can set one number of one token after block 11, which we need later.
 
 # %%
 table, final_gamma = weights["model.embed_tokens.weight"], weights["model.norm.weight"]
@@ -425,14 +424,14 @@ spared = sum(next_logits(other, left_out=i).argmax().item() == usual for i in bl
 f"{tokenizer.decode(usual)!r} ({chance.item():.2f}) stays the likeliest for {spared} of the {len(blocks)} blocks left out"
 
 # %% [markdown]
-# Far fewer, partly since the model was hardly sure in the first place. A block that can be spared on one prompt is needed on
-# another: whoever prunes a model should test it on many.
+# Far fewer, partly since the model was hardly sure in the first place. A block that can be spared on one prompt is needed
+# on another: whoever prunes a model should test it on many.
 #
 # ### The one number
 #
-# Block 11 cannot be spared. Is that because of the one number which it writes to the first token? An experiment can
-# tell. Take only that number back to what it was, and leave all else; or leave the whole block out, and put in nothing but
-# that number. And a control: of each other token, set its own largest number to 0. **Predict** all three.
+# Block 11 cannot be spared. Is that because of the one number which it writes to the first token? An experiment can tell.
+# Take only that number back to what it was, and leave all else; or leave the whole block out, and put in nothing but that
+# number. And a control: for each other token, set its own largest number to 0. **Predict** all three.
 
 # %%
 was, became = first[jump - 1][place].item(), first[jump][place].item()
@@ -476,10 +475,10 @@ def first_token(number=None):
 print("as it is:", first_token(), f"\nset back: {first_token(was)}")
 
 # %% [markdown]
-# Heads look at it less without the number: 65 % for 79 %. But what they fetch there changes far more: it gets five times
-# as long, an ordinary value. Why is it short with the number? The norm brings every vector to 24, and this one is then
-# nearly that number alone. So `v_proj` makes of it about 24 times one column, 507, with gamma folded in. **Predict:** is
-# that a long column or a short one?
+# Heads look at it less without the number: 65 % instead of 79 %. But what they fetch there changes far more: it gets five
+# times as long, an ordinary value. Why is it short with the number? The norm brings every vector to 24, and this one is
+# then nearly that number alone. So `v_proj` makes of it about 24 times one column, 507, with gamma folded in. **Predict:**
+# is that a long column or a short one?
 
 # %%
 columns = [
@@ -491,9 +490,9 @@ print(f"column {place}: {one:.2f} long, the median column {usually:.2f}, mean ov
 print(f"the shortest of {D} in {sum(c.argmin().item() == place for c in columns)} of {len(columns)} blocks")
 
 # %% [markdown]
-# So little comes out, and the sink is nearly *empty*: a place to look at while fetching hardly anything (though not nothing,
-# and the model needs that little too). Without the number, heads that have nothing to do fetch a full value there, or look
-# elsewhere. Together these drown `' Paris'`, for in no other way does the first token reach the others.
+# So little comes out, and the sink is nearly *empty*: a place to look at while fetching hardly anything (though not
+# nothing, and the model needs that little too). Without the number, heads that have nothing to do fetch a full value there,
+# or look elsewhere. Together these drown `' Paris'`, for in no other way does the first token reach the others.
 
 # %% [markdown]
 # ## How far you are

@@ -45,9 +45,9 @@ logits = head @ hidden
 tuple(logits.shape), f"largest difference {(logits - model_logits[0, -1]).abs().max().item():.1e}"
 
 # %% [markdown]
-# (Sums in another order, so not quite zero. In 16 bits on a GPU expect about a tenth.) In texts you find it written as [hidden] × [lm_head.weight]
-# = [logits]. Mind the shape: the weight is kept as (V, D), so for many vectors at once it is `x @ head.T`, which is
-# `lorakit.activations.unembed`.
+# (Sums in another order, so not quite zero. In 16 bits on a GPU expect about a tenth.) In texts you find it written as
+# [hidden] × [lm_head.weight] = [logits]. Mind the shape: the weight is kept as (V, D), so for many vectors at once it is `x
+# @ head.T`, which is `lorakit.activations.unembed`.
 #
 # One logit by itself is a dot product of two vectors, nothing more:
 
@@ -164,10 +164,10 @@ for name, rule in rules.items():
 #
 # ### Cutting the tail
 #
-# So the unlikely tokens, the *tail*, are cut off before the die is thrown. **Top-k** keeps the k likeliest (Fan et
-# al., 2018). But how many are good depends on the prompt: after "The capital of France is" few, after "My favourite
-# thing about the sea is" many more (we count them below). **Top-p**, or *nucleus* sampling (Holtzman et al., 2020), keeps as many as are needed
-# to reach a probability of p.
+# So the unlikely tokens, the *tail*, are cut off before the die is thrown. **Top-k** keeps the k likeliest (Fan et al.,
+# 2018). But how many are good depends on the prompt: after "The capital of France is" few, after "My favourite thing about
+# the sea is" many more (we count them below). **Top-p**, or *nucleus* sampling (Holtzman et al., 2020), keeps as many as
+# are needed to reach a probability of p.
 
 # %% [markdown]
 # ### Exercise 4.2 · top-p
@@ -216,9 +216,9 @@ for name, scores, temperature in [("France", logits, t) for t in (0.5, 1.0, 2.0)
     )
 
 # %% [markdown]
-# The cut leaves `' Paris'` with more than it had, since what is kept is scaled to 1. At a temperature of 2, thirteen thousand
-# tokens share nine tenths of the probability: each of them is very unlikely, but there are so many. (If you have solved 4.2,
-# hold `top_p(p, 0.9)[paris]` against the second line.)
+# The cut leaves `' Paris'` with more than it had, since what is kept is scaled to 1. At a temperature of 2, thirteen
+# thousand tokens share nine tenths of the probability: each of them is very unlikely, but there are so many. (If you have
+# solved 4.2, hold `top_p(p, 0.9)[paris]` against the second line.)
 #
 # Now set the rule yourself, on a prompt of your own. Logits are the model's; they do not move with the sliders.
 # Things to try:
@@ -272,9 +272,9 @@ words = [[repr(tokenizer.decode(i)) for i in row] for row in best.indices]
 lens_figure([tokenizer.decode(i) for i in ids[0]], words, best.values).show()
 
 # %% [markdown]
-# Read the last column from below. Up to block 23 it is nearly always a space or a full stop, nothing to do with
-# France; then come `' the'`, `' capital'`, and last `' Paris'`. Where does `' Paris'` stand among all tokens meanwhile, and
-# where do words stand that could be anywhere?
+# Read the last column from below. Up to block 23 it is nearly always a space or a full stop, nothing to do with France;
+# then come `' the'`, `' capital'`, and last `' Paris'`. Where does `' Paris'` stand among all tokens meanwhile, and where,
+# to compare, do `' London'` and `' seven'`? (Counted is how many tokens are likelier, so 0 is the first place.)
 
 
 # %%
@@ -289,9 +289,10 @@ for word in (" Paris", " London", " seven"):
     print(f"{word!r:11}", *(f"{ranks(word)[i]:6,}" for i in shown))
 
 # %% [markdown]
-# Up to block 20 `' Paris'` is behind `' London'`, and mostly behind a word that has nothing to do with the question. Then both
-# cities rise, `' Paris'` faster: near the first hundred around block 24, and first only after the very last block. A caution: the lens reads all blocks in the last one's language. What it cannot read in block 10
-# may well be there, written in another way.
+# Up to block 20 `' Paris'` is behind `' London'`, and mostly behind a word that has nothing to do with the question. Then
+# both cities rise, `' Paris'` faster: near the first hundred around block 24, and first only after the very last block. A
+# caution: the lens reads all blocks in the last one's language. What it cannot read in block 10 may well be there, written
+# in another way.
 
 # %% [markdown]
 # ## A judge made of two logits
@@ -303,9 +304,10 @@ for word in (" Paris", " London", " seven"):
 # %% [markdown]
 # ### Exercise 4.3 · a verdict from two logits
 #
-# *Medium, 6 minutes.* `logits` has shape `(B, T, V)`: B prompts of one length, each a review followed by `Sentiment:`. Return a tensor of
-# shape `(B,)`: for each, the probability of the token `positive_id` if the next token is either `positive_id` or
-# `negative_id`, and no other. For example, where both have the same logit, it is 0.5, however unlikely both are.
+# *Medium, 6 minutes.* `logits` has shape `(B, T, V)`: B prompts of one length, each a review followed by `Sentiment:`.
+# Return a tensor of shape `(B,)`: for each, the probability of the token `positive_id` if the next token is either
+# `positive_id` or `negative_id`, and no other. For example, where both have the same logit, it is 0.5, however unlikely
+# both are.
 
 
 # %% exercise="4.3" points=2
@@ -326,8 +328,8 @@ from lorakit.checks.lesson04 import check_chance_of_positive
 check_chance_of_positive(chance_of_positive)
 
 # %% [markdown]
-# Four sentences, none of them from the data, each made a prompt: `Review: …`, and on the next line `Sentiment:`. For each **predict** the verdict; and **predict** which *share of all
-# probability* the two words have together.
+# Four sentences, none of them from the data, each made a prompt: `Review: …`, and on the next line `Sentiment:`. For each
+# **predict** the verdict; and **predict** which *share of all probability* the two words have together.
 
 # %%
 from lorakit.data import LABEL_WORDS, review_prompt
@@ -352,9 +354,9 @@ for review in reviews:
 # line. We read only the two spellings that training will use. That is the point of reading two logits. Their *difference*
 # is a judgement even where both words are unlikely.
 #
-# A fine-tune will do two things, and you can now tell them apart: make the two words likely, and set their difference right.
-# The loss, −ln of the right word's probability, is the sum of both: −ln of what the two have together, and −ln of the right
-# one's part of that. With 0.4 % together the first alone is 5.5. That is most of the loss in lesson 07, at first.
+# A fine-tune will do two things, and you can now tell them apart: make the two words likely, and set their difference
+# right. The loss, −ln of the right word's probability, is the sum of both: −ln of what the two have together, and −ln of
+# the right one's part of that. With 0.4 % together the first alone is 5.5. That is most of the loss in lesson 07, at first.
 #
 # How good is it? On 100 held-out sentences, about 10 seconds:
 

@@ -118,8 +118,8 @@ f"largest difference {(by_hand(ids) - logits).abs().max().item():.1e}, where log
 # (yours - logits).abs().max()
 # ```
 #
-# And all that happens on the way? `lorakit.activations.forward` does the same, and keeps each step: 14 in each block, and two
-# outside, the embeddings and what the final norm returns. We hold each against what the model itself computed. The
+# And all that happens on the way? `lorakit.activations.forward` does the same, and keeps each step: 14 in each block, and
+# two outside, the embeddings and what the final norm returns. We hold each against what the model itself computed. The
 # difference is given as a share of the step's largest number, since the great number of lesson 03 would drown any other:
 
 # %%
@@ -154,8 +154,8 @@ from widgets import show_model
 show_model(model)
 
 # %% [markdown]
-# In each box stands the name that the dict `weights` has; inside a block, the end of it. Other texts have other names for the
-# same layers:
+# In each box stands the name that the dict `weights` has; inside a block, the end of it. Other texts have other names for
+# the same layers:
 #
 # | here | elsewhere | what it is for |
 # |---|---|---|
@@ -212,8 +212,8 @@ from lorakit.checks.lesson05 import check_census
 check_census(census)
 
 # %% [markdown]
-# The course's `lorakit.census` takes a model, or a config, from which it builds a model that has shapes but no memory behind
-# them. Held against what the model says of itself:
+# The course's `lorakit.census` takes a model, or a config, from which it builds a model that has shapes but no memory
+# behind them. Held against what the model says of itself:
 
 # %%
 from lorakit.census import census as course_census
@@ -236,9 +236,9 @@ census_figure(model).show()
 #
 # ## Where an "8B" comes from
 #
-# The number in a model's name is meant to be this sum, rounded. Here are the sizes of two large models, as they stand in their
-# published `config.json`: heads of 4,096 / 32 = 128 numbers, and a `lm_head` that is not tied. No weight is made: 70 billion
-# would not fit here.
+# The number in a model's name is meant to be this sum, rounded. Here are the sizes of two large models, as they stand in
+# their published `config.json`: heads of 4,096 / 32 = 128 numbers, and an `lm_head` that is not tied. No weight is made: 70
+# billion would not fit here.
 
 # %%
 from transformers import LlamaConfig
@@ -274,9 +274,9 @@ for role in counts[0]:
 # Lesson 07 adapts `q_proj` and `v_proj`, which are a tenth of all weights here; and it trains not even these, only small
 # matrices beside them (lesson 06).
 #
-# In 16 bits each weight takes 2 bytes: 8.03 billion are 15 GiB, just to be held (lesson 00's exercise). In 4 bits the blocks'
-# matrices take a quarter of their share of that and a little more: this is what QLoRA is for, in lesson 10. (The tables are
-# not quantised: they stay in 16 bits, or are kept in 32. Lesson 11 has the whole sum.)
+# In 16 bits each weight takes 2 bytes: 8.03 billion are 15 GiB, just to be held (lesson 00's exercise). In 4 bits the
+# blocks' matrices take a quarter of their share of that and a little more: this is what QLoRA is for, in lesson 10. (The
+# tables are not quantised: they stay in 16 bits, or are kept in 32. Lesson 11 has the whole sum.)
 
 # %% [markdown]
 # ## Weights, logits, probabilities
@@ -311,8 +311,8 @@ check_changed(changed)
 # %% [markdown]
 # ### First: change the input
 #
-# Keep a copy of all weights (`named_parameters` names a tied table once), and of the probabilities after "The capital
-# of France is". Then ask for the capital of Germany. What is now the likeliest token, and has any of the 272 tensors changed?
+# Keep a copy of all weights (`named_parameters` names a tied table once), and of the probabilities after "The capital of
+# France is". Then ask for the capital of Germany. What is now the likeliest token, and has any of the 272 tensors changed?
 
 # %%
 before = {name: w.detach().clone() for name, w in model.named_parameters()}
@@ -368,9 +368,9 @@ for name, by in moves().items():
 
 # %% [markdown]
 # `' Paris'` has become likelier: down the gradient of the loss is up the probability. Nine tensors moved, those of the last
-# block, and no other. (If you have solved 5.3, `changed(before, dict(model.named_parameters()))` names them too. In 16 bits one or two may stand still: a step can be smaller
-# than the rounding of a number near 1.) The logits moved although nobody trained *them*. There is nothing to train:
-# they are made anew from weights and input each time. So, as found:
+# block, and no other. (If you have solved 5.3, `changed(before, dict(model.named_parameters()))` names them too. In 16 bits
+# one or two may stand still: a step can be smaller than the rounding of a number near 1.) The logits moved although nobody
+# trained *them*. There is nothing to train: they are made anew from weights and input each time. So, as found:
 #
 # | | belong to | can be trained | change with the input |
 # |---|---|---|---|

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 06 · LoRA from scratch
 #
-# **In this lesson you write LoRA in some twenty lines, know why each of them is there, and find them equal to peft's.**
-# Before that you look at a real fine-tune without LoRA, to see what is true of the idea behind it.
+# **In this lesson you write LoRA in some twenty lines, know why each of them is there, and find them equal to those of
+# peft, the library that most people use.** Before that you look at a real fine-tune without LoRA, to see what is true of
+# the idea behind it.
 #
 # *About 50 minutes, of which the machine needs 2 to 3 on a laptop with two cores. Needs lesson 00, and a little
 # torch. From lesson 02 it takes one thing: `q_proj` and `v_proj` are two of the matrices in each block's attention.
@@ -12,15 +13,15 @@
 # - say what the rank of a matrix is, and see it in its singular values;
 # - say what a fine-tune changes, and how much of that a thin product can hold;
 # - write W' = W + (alpha / r) B A as a layer, and say why B starts at zero, and A does not;
-# - say what alpha does, and what happens to it when r moves;
+# - say what alpha does, and why it is divided by r;
 # - count adapters of any model, from its config.
 
 # %% [markdown]
 # ## What a fine-tune changes
 #
-# **Fine-tuning**, further training of a model that is there, moves each weight matrix from W to W + ΔW. The change ΔW has as many numbers as W itself. For a model of
-# 8 billion weights that is 8 billion numbers to train, to keep an optimizer's state for (AdamW's is two more numbers for
-# each: lesson 11), and to store for each task.
+# **Fine-tuning**, further training of a model that is there, moves each weight matrix from W to W + ΔW. The change ΔW has
+# as many numbers as W itself. For a model of 8 billion weights that is 8 billion numbers to train, to keep an optimizer's
+# state for (AdamW's is two more numbers for each: lesson 11), and to store for each task.
 #
 # **LoRA** (*low-rank adaptation*, Hu et al., 2021) leaves W as it is, *frozen*, and writes the change as a product of
 # two thin matrices, ΔW = B A. That can only do if ΔW needs no more than such a product. Does it? Let us first see
@@ -50,10 +51,10 @@ f"rank {torch.linalg.matrix_rank(B @ A).item()}: {B.numel() + A.numel():,} numbe
 # %% [markdown]
 # ### Exercise 6.1 · the best matrix of rank r
 #
-# *Medium, 8 minutes.* Given a matrix `W` and a whole number `r`, return the matrix of the same shape and of rank `r`
-# that is nearest to `W`: keep the `r` largest singular values of `torch.linalg.svd(W, full_matrices=False)` with
-# their vectors, and put `W` together from these alone. For example, of `torch.diag(torch.tensor([1.0, 3.0, 2.0]))` at
-# rank 2, 3 and 2 are left on the diagonal, and 1 becomes 0.
+# *Medium, 8 minutes.* Given a matrix `W` and a whole number `r`, return the matrix of the same shape and of rank `r` that
+# is nearest to `W`: keep the `r` largest singular values of `torch.linalg.svd(W, full_matrices=False)` with their vectors,
+# and put `W` together from these alone. For example, `torch.diag(torch.tensor([1.0, 3.0, 2.0]))` at rank 2 keeps its 3 and
+# its 2 on the diagonal, and its 1 becomes 0.
 
 
 # %% exercise="6.1" points=2
@@ -93,8 +94,9 @@ for name in ("q_proj", "v_proj"):
         print(f"{kind:7} {tuple(W.shape)}", {r: f"{held(matrix, r):.1%}" for r in (1, 8, 64)})
 
 # %% [markdown]
-# This `v_proj` is as full as random numbers are. `q_proj` is less so: 8 directions hold three times what they do by chance, but
-# still only a sixth. Nobody could replace either by something of rank 8. LoRA does not say that W has a low rank. It says that the *change* has.
+# This `v_proj` is as full as random numbers are. `q_proj` is less so: 8 directions hold three times what they do by chance,
+# but still only a sixth. Nobody could replace either by something of rank 8. LoRA does not say that W has a low rank. It
+# says that the *change* has.
 #
 # ## The change of a real fine-tune
 #
@@ -130,9 +132,9 @@ def cut(matrix, r):
 
 
 # %% [markdown]
-# `step_rows` gives the rows of each step, `collate` makes a batch of them, `completion_loss` adds up −ln p of the
-# right verdicts (its unit is the **nat**). These are lesson 07's. AdamW is an optimizer that divides each gradient by its
-# usual size, so that its steps have a size of their own, the learning rate.
+# `encode` makes token ids of the reviews, `step_rows` gives the rows of each step, `collate` makes a batch of them,
+# `completion_loss` adds up −ln p of the right verdicts (its unit is the **nat**). These are lesson 07's. AdamW is an
+# optimizer that divides each gradient by its usual size, so that its steps have a size of their own, the learning rate.
 
 
 # %%
@@ -143,8 +145,8 @@ def fit(weights, steps, learning_rate, reviews=train):
     for rows in step_rows(encode(reviews, tokenizer), 8, steps, seed=0):
         losses.append(0.0)
         optimizer.zero_grad()
-        for few in (rows[:4], rows[4:]):  # four at once, to save memory
-            loss = completion_loss(model, collate(few, tokenizer.pad_token_id)) / len(rows)
+        for two in zip(rows[::2], rows[1::2], strict=True):  # two at once, to save memory
+            loss = completion_loss(model, collate(two, tokenizer.pad_token_id)) / len(rows)
             loss.backward()
             losses[-1] += loss.item()
         optimizer.step()
@@ -167,9 +169,9 @@ f"all {len(change)} matrices: rank 8 holds {mean_held:.1%} on average"
 
 # %% [markdown]
 # About 94 % of the change is in 8 directions, of 576 or 192. (Of the squares, that is: the 6 % that are left have a quarter
-# of ΔW's length, √0.06.) No B A forced it there. But is it because the *task* is so simple? A control: the same steps with the
-# verdicts shuffled among the reviews, so that there is nothing to learn but the form of an answer. **Predict** what rank 8 holds
-# of *that* change. (About 20 seconds.)
+# of ΔW's length, √0.06.) No B A forced it there. But is it because the *task* is so simple? A control: the same steps with
+# the verdicts shuffled among the reviews, so that there is nothing to learn but the form of an answer. **Predict** what
+# rank 8 holds of *that* change. (About 20 seconds.)
 
 # %%
 from random import Random
@@ -185,10 +187,10 @@ f"loss to {sum(losses[-5:]) / 5:.2f}; rank 8 holds {sum(control) / len(control):
 # %% [markdown]
 # Nearly the same. The loss stays at a coin's between two words (ln 2 = 0.69) or above, so it learned no more than that one
 # of two words is wanted; and this change too is of low rank. So a low rank came out with true verdicts and without, perhaps
-# because twenty steps on prompts that are all alike do not fill many directions: it says little about what was learned. What
-# counts is another question. Is the rest *needed*? Take the real change, cut it down to rank r, put it back, and judge 100
-# held-out sentences each time. **Predict:** from which rank on is it as good as the whole? (About a minute. The first number is
-# the model before training.)
+# because twenty steps on prompts that are all alike do not fill many directions: it says little about what was learned.
+# What counts is another question. Is the rest *needed*? Take the real change, cut it down to rank r, put it back, and judge
+# 100 held-out sentences each time. **Predict:** from which rank on is it as good as the whole? (About a minute. The first
+# line, rank 0, is the model before training.)
 
 # %%
 for r in (0, 1, 2, 4, 8, max(min(each.shape) for each in change.values())):
@@ -196,10 +198,11 @@ for r in (0, 1, 2, 4, 8, max(min(each.shape) for each in change.values())):
     print(f"rank {r:3}: {evaluate(model, tokenizer, held_out[:100])}")
 
 # %% [markdown]
-# Rank 8 and the whole agree, in loss and accuracy, and a lower rank comes near. Rank 1 has most of the loss's fall, which is the
-# form of the answer. Of accuracy, 100 sentences cannot tell any two of these apart. That a low rank is *enough* is what LoRA rests on (Aghajanyan et al.,
-# 2021, had found a kin of it: a fine-tune needs few free parameters). It holds for *this* task, which is small: two words
-# are to be told apart, in 20 steps. A task that asks for more, or a longer run, may need a higher rank, so measure.
+# Rank 8 and the whole agree, in loss and accuracy, and a lower rank comes near. Rank 1 has most of the loss's fall, which
+# is the form of the answer. The intervals of accuracy all overlap: 100 sentences are too few to rank these by it. That a
+# low rank is *enough* is what LoRA rests on (Aghajanyan et al., 2021, had found a kin of it: a fine-tune needs few free
+# parameters). It holds for *this* task, which is small: two words are to be told apart, in 20 steps. A task that asks for
+# more, or a longer run, may need a higher rank, so measure.
 
 # %% [markdown]
 # ## The layer
@@ -314,8 +317,8 @@ class LoRALinear(nn.Module):
 
 # %% [markdown]
 # (`lora_dropout` sets a random share of x's numbers to zero in training, against learning rows by heart; here it is 0.)
-# `lorakit.lora.LoRALinear` is this, and takes care of 16-bit bases, of devices, and of merging. Are they the same? One
-# base, the same A and B in both, and B not at zero, or there would be nothing to compare:
+# `lorakit.lora.LoRALinear` is this, and takes care of 16-bit bases, of devices, and of merging (lesson 08). Are they the
+# same? One base, the same A and B in both, and B not at zero, or there would be nothing to compare:
 
 # %%
 import lorakit.lora
@@ -365,8 +368,8 @@ check_train_only_adapters(train_only_adapters)
 
 # %% [markdown]
 # `apply_lora` does both: it freezes a model and wraps the layers that you name. A takes r × in weights and B out × r; there
-# are 30 blocks, in each a `q_proj` from 576 to 576 and a `v_proj` from 576 to 192. Before any training: how many weights are
-# to be trained, and does the model still say what it said? **Predict** both.
+# are 30 blocks, in each a `q_proj` from 576 to 576 and a `v_proj` from 576 to 192. Before any training: how many weights
+# are to be trained, and does the model still say what it said? **Predict** both.
 
 # %%
 from lorakit.lora import apply_lora
@@ -388,9 +391,10 @@ f"{n_trained:,} weights to train; largest difference in any logit: {moved}"
 # %% [markdown]
 # ## Equal to peft's
 #
-# The same prompt, once through our layers and once through peft's, forward and backward. To have something to
-# compare, B must not be zero, so A and B are filled with random numbers first. **Predict** the largest difference of
-# logits and of gradients.
+# The same prompt, once through our layers and once through peft's, forward and backward. (With `labels=ids` transformers
+# also returns a loss: the mean of −ln p over the tokens of the prompt, each as the next one.) To have something to compare,
+# B must not be zero, so A and B are filled with random numbers first. **Predict** the largest difference of logits and of
+# gradients.
 
 # %%
 from lorakit.lora import lora_layers, lora_state_dict
@@ -444,8 +448,8 @@ losses = fit([w for w in model.parameters() if w.requires_grad], steps=12, learn
 [round(loss, 2) for loss in losses]
 
 # %% [markdown]
-# In a dozen steps the model has found out that one of two words is wanted: a coin between the two would have ln 2 = 0.69. To
-# learn better which of the two takes longer: lesson 07 trains on, and judges it.
+# In a dozen steps the model has found out that one of two words is wanted: a coin between the two would have ln 2 = 0.69.
+# To learn better which of the two takes longer: lesson 07 trains on, and judges it.
 
 # %% [markdown]
 # ## Alpha, and alpha / r
@@ -491,10 +495,10 @@ print(*map(line, [*ranks, "r 8, alpha 4", "r 8, alpha 64", "r 64, alpha 16"]), s
 # From 57,600 weights to 3.7 million, all lie between 0.847 and 0.888, and they do not rise with rank: rank 1 is level
 # with rank 16, and rank 4 comes out worst. Rank 64 has 1.8 points more than rank 1.
 #
-# And the −3.0 of rank 4, whose bracket leaves zero out? The brackets know of the chance in *which sentences* were
-# judged. They know nothing of the chance in training: A is drawn at random, and so is the order of the reviews, so
-# another **seed** learns differently. Lesson 10 has a record of one setting of each method, with three seeds. **Predict:**
-# how many points lie between the best and the worst seed?
+# And the −3.0 of rank 4, whose bracket leaves zero out? The brackets know of the chance in *which sentences* were judged.
+# They know nothing of the chance in training: A is drawn at random, and so is the order of the reviews, so another **seed**
+# learns differently. Lesson 10 has a record of LoRA, of QLoRA and of full fine-tuning (no adapter, every weight trained),
+# one setting of each, with three seeds. **Predict:** how many points lie between the best and the worst seed?
 
 # %%
 repeated = load_record("lora_vs_qlora")["runs"]
@@ -566,8 +570,8 @@ f"peak of the process: {peaks}"
 # %% [markdown]
 # ## How many weights is that?
 #
-# For a layer, r × (in + out). "A few million" is what is often said of LoRA. **Predict** in which of these cases that
-# is so.
+# For a layer, r × (in + out). "A few million" is what is often said of LoRA. **Predict** for which of three models, this
+# one and two Llamas of 1 and 8 billion weights, that is so: at r = 8 on q and v, and at r = 64 on all linear layers.
 
 # %%
 from transformers import LlamaConfig

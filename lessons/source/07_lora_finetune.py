@@ -23,8 +23,8 @@
 # $$W' = W + \frac{\alpha}{r} B A \qquad A: r \times d_{in}, \quad B: d_{out} \times r$$
 #
 # Only A and B are trained: together they are an **adapter**, and the frozen model beside them is its **base**. `r` is the
-# *rank*: at most so many independent directions the change can have. `alpha` is a gain: the change is scaled by `alpha / r`.
-# A starts with small random numbers and B with zeros, so at first W' = W exactly.
+# *rank*: at most so many independent directions the change can have. `alpha` is a gain: the change is scaled by `alpha /
+# r`. A starts with small random numbers and B with zeros, so at first W' = W exactly.
 
 # %% [markdown]
 # ## The code that you meet everywhere
@@ -48,7 +48,7 @@ type(model).__name__
 # | argument | what it does |
 # |---|---|
 # | `dtype` | the number format of the weights once loaded (older code says `torch_dtype`) |
-# | `device_map="auto"` | put the weights on the GPU if there is one, and what does not fit on other GPUs or in main memory |
+# | `device_map="auto"` | put the weights on the GPU if there is one; what does not fit there goes to other GPUs or to main memory |
 # | `r=8` | the rank: A has 8 rows, B has 8 columns |
 # | `lora_alpha=16` | the change is multiplied by `lora_alpha / r` = 2 |
 # | `target_modules` | the **target modules**: which layers get an adapter, by name: here `q_proj` and `v_proj`, two of the linear layers in each of the 30 blocks (what they do: lesson 02; here only their sizes matter) |
@@ -100,9 +100,9 @@ check_adapter_weights(adapter_weights)
 # %% [markdown]
 # ## One place for the settings
 #
-# This model has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to 192 (9 query heads, but
-# only 3 value heads, of 64 numbers each). **Predict** by hand: how many weights do the adapters have at rank 8, and how many
-# at rank 16? Then run the cell, which loads no weight; set the rank to 16, look, and set it back to 8.
+# This model has 30 blocks. In each, `q_proj` maps 576 numbers to 576, and `v_proj` maps 576 to 192 (9 query heads, but only
+# 3 value heads, of 64 numbers each). **Predict** by hand: how many weights do the adapters have at rank 8, and how many at
+# rank 16? Then run the cell, which loads no weight; set the rank to 16, look, and set it back to 8.
 
 # %%
 from transformers import AutoConfig
@@ -129,16 +129,17 @@ config = TrainConfig(**explorer.value)
 config
 
 # %% [markdown]
-# `micro_batch_size` sentences, a **micro-batch**, are in memory at once; after `gradient_accumulation_steps` of these, whose
-# gradients add up (**gradient accumulation**), the optimizer takes one step. It is AdamW, which moves each weight against a running mean of its gradients, divided by their running size. The
-# *learning rate*, the size of a step, climbs for `warmup_steps` and then falls linearly to zero. (2e-3 is ten times what
-# tutorials take: there are 40 steps only, and lesson 06 compared it with others.) The other fields can stay as they are.
+# `micro_batch_size` sentences, a **micro-batch**, are in memory at once; after `gradient_accumulation_steps` of these,
+# whose gradients add up (**gradient accumulation**), the optimizer takes one step. It is AdamW, which moves each weight
+# against a running mean of its gradients, divided by their running size. The *learning rate*, the size of a step, climbs
+# for `warmup_steps` and then falls linearly to zero. (2e-3 is ten times what tutorials take: there are 40 steps only, and
+# lesson 06 shows the losses of a quarter of it beside its own.) The other fields can stay as they are.
 
 # %% [markdown]
 # ## The data
 #
-# A row is a **prompt**, and the **completion** to be learned after it; `label_words` are the completions among which it is judged.
-# Two rows to look at:
+# A row is a **prompt**, and the **completion** to be learned after it; `label_words` are the completions among which it is
+# judged. Two rows to look at:
 
 # %% tags=["private-output"]
 from lorakit.data import split_reviews
@@ -196,8 +197,9 @@ f"largest difference in any of the {logits_before.numel():,} logits: {difference
 # %% [markdown]
 # ## What the loss counts
 #
-# The loss counts the completion alone: we do not want the model to learn to *write* reviews. `collate` makes a batch
-# of rows, filled up to one length (**padding**), and beside the ids it keeps `labels`. Here are the last five of each row:
+# The loss counts the completion alone: we do not want the model to learn to *write* reviews. `encode` makes token ids of
+# rows, and `collate` a batch of these, filled up to one length (**padding**); and beside the ids it keeps `labels`. Here
+# are the last five of each row:
 
 # %%
 from lorakit.data import collate, encode
@@ -207,8 +209,8 @@ batch["labels"][:, -5:]
 
 # %% [markdown]
 # A **label** is the id of the token that stands there, if it is to be learned, and -100 wherever the prompt or padding
-# stands: "counts for nothing". Here a completion is one token, `' negative'` (3524) or `' positive'` (2731), and the shorter
-# rows are padded on the left; other data have longer completions, and padding may stand on either side.
+# stands: "counts for nothing". Here a completion is one token, `' negative'` (3524) or `' positive'` (2731), and the
+# shorter rows are padded on the left; other data have longer completions, and padding may stand on either side.
 
 # %% [markdown]
 # ### Exercise 7.2 · the loss of the completion
@@ -255,19 +257,19 @@ with torch.no_grad():
 f"ours {ours:.4f}, transformers' {theirs:.4f}"
 
 # %% [markdown]
-# They agree, but for rounding: where the line above says "computes in bfloat16", ours multiplies in 16 bits, as it will in
-# training, and theirs here in 32. Ours computes the logits of the few positions that count, and of no others. (If you have
-# solved 7.2: `loss_of_completion(model(**on_device).logits, on_device["labels"])` should be transformers' number.) The
-# model does better than guessing: it knows English. But it hardly expects a bare verdict here, and this number is what
-# training will lower.
+# They agree, but for rounding: where the line above says "weights float32 · computes in bfloat16", ours multiplies in 16
+# bits, as it will in training, and theirs here in 32. Ours computes the logits of the few positions that count, and of no
+# others. (If you have solved 7.2: `loss_of_completion(model(**on_device).logits, on_device["labels"])` should be
+# transformers' number.) The model does better than guessing: it knows English. But it hardly expects a bare verdict here,
+# and this number is what training will lower.
 
 # %% [markdown]
 # ## Can it learn?
 #
-# A fine-tune can go through all its steps, print its progress, and train nothing, because somewhere between the loss
-# and the adapters the gradient was lost: in an adapter that was loaded frozen, as peft loads them, or in a layer that has no
-# backward pass. It costs a second to look. That batch forward and backward, then the size of
-# the gradient at `lora_B` in the first and in the last adapted layer.
+# A fine-tune can go through all its steps, print its progress, and train nothing, because somewhere between the loss and
+# the adapters the gradient was lost: in an adapter that was loaded frozen, as peft loads them, or in a layer that has no
+# backward pass. It costs a second to look. That batch forward and backward, then the size of the gradient at `lora_B` in
+# the first and in the last adapted layer.
 
 # %%
 from lorakit.finetune import require_gradients
@@ -322,8 +324,9 @@ print(f"before: {history.before}\nafter:  {history.after}")
 
 # %% [markdown]
 # Each bracket is a 95 % interval: with 400 sentences, a measured accuracy is good to three or four points either way.
-# Compare what you predicted. (The losses are in *nats*, the unit of −ln p. The one in "before" is the mean over 400
-# sentences; that of the four above, and those of the first steps, are of few and differ.)
+# Compare what you predicted. (The losses are in *nats*, the unit of −ln p; the picture calls this loss by its usual name,
+# cross-entropy. The one in "before" is the mean over 400 sentences; that of the four above, and those of the first steps,
+# are of few and differ.)
 
 # %%
 from widgets import accuracy_figure, loss_figure
@@ -335,10 +338,10 @@ loss_figure({"LoRA": history.losses}).add_hline(y=math.log(2), line_dash="dot", 
 # %% [markdown]
 # The loss is −ln of the probability that the right word got: 6 means 0.25 %. A coin tossed between the two words would cost
 # ln 2 = 0.69, the dotted line. The loss is a sum: −ln of what both words have together, and −ln of the right one's share of
-# that. The first is most of it at the start, and is nearly gone after the steep part: the model has found out that one of two
-# words is wanted. The second is small from the start, since the model preferred the right word on four in five already, and
-# falls slowly. Each point is the mean over only 8 sentences: a late one above the line has at least one verdict among them
-# that was wrong, and sure of itself.
+# that. The first is most of it at the start, and is nearly gone after the steep part: the model has found out that one of
+# two words is wanted. The second is below a coin's from the start, since the model preferred the right word on four in five
+# already, and falls by little. Each point is the mean over only 8 sentences: a late one above the line has at least one
+# verdict among them that was wrong, and sure of itself.
 
 # %%
 accuracy_figure({"before": history.before, "after": history.after}).show()
@@ -437,9 +440,10 @@ f"{len(mended)} of {flips} flips mended: a coin does as well with probability {p
 
 # %% [markdown]
 # This is the sign test, one-sided: it asks only for "mended at least that often". It is sharper than two intervals held
-# side by side, since it leaves out all the sentences on which nothing changed. It speaks of the chance in these sentences, not
-# of that in training: another seed would mend and break others. (If you have solved 7.3, hold your function against the
-# counts, with `truth = [row["completion"] for row in held_out[:400]]`.)
+# side by side, since it leaves out all the sentences on which nothing changed. It speaks of the chance in these sentences,
+# not of that in training: another seed would mend and break others. (If you have solved 7.3, hold your function against the
+# counts, with `truth = [row["completion"] for row in held_out[:400]]`, `history.before.predictions` and
+# `history.after.predictions`.)
 
 # %% [markdown]
 # ## Take it with you
@@ -461,8 +465,8 @@ f"{trainable:,} weights; the file has {size:,} bytes, {share:.2%} of the base in
 # %% [markdown]
 # The explorer was right to the last byte. What is on top of four bytes a weight are the names and shapes of the tensors.
 # Hand on the whole folder: rank, alpha and targets stand in `adapter_config.json` beside the weights, and whoever has the
-# same base can load it. Plain peft does, with no word of this course. (`unload` takes the adapters off again, and gives back
-# the bare base; `model` is not to be used after it.)
+# same base can load it. Plain peft does, with no word of this course. (`unload` takes the adapters off again, and gives
+# back the bare base; `model` is not to be used after it.)
 
 # %%
 from peft import PeftModel
@@ -514,8 +518,8 @@ trainer = Trainer(fresh, arguments, train_dataset=encode(train[:200], tokenizer)
 result = trainer.train()
 
 # %% [markdown]
-# The losses printed above start where ours did, near 6. (Trainer's first step has a learning rate of 0 and changes no weight:
-# the second loss differs only because it is of another batch.) **Predict** the time of a step next to ours:
+# The losses printed above start where ours did, near 6. (Trainer's first step has a learning rate of 0 and changes no
+# weight: the second loss differs only because it is of another batch.) **Predict** the time of a step next to ours:
 
 # %%
 theirs = result.metrics["train_runtime"] / 3

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 08 · Adapters in practice
 #
-# **In this lesson you handle adapters as one does in practice: you say where they sit, open the file on disk, merge one into
-# its base, keep several on one base and serve them in one batch, add two up, turn one up and down, and measure what
+# **In this lesson you handle adapters as one does in practice: you say where they sit, open the file on disk, merge one
+# into its base, keep several on one base and serve them in one batch, add two up, turn one up and down, and measure what
 # the model has lost elsewhere.**
 #
-# *About 45 minutes, of which the machine needs 3 to 5 on a laptop with two cores. Needs lessons 00, 06 and 07. Numbers in the
-# text are the default model's: on another, trust the cells.*
+# *About 45 minutes, of which the machine needs 3 to 5 on a laptop with two cores. Needs lessons 00, 06 and 07. Numbers in
+# the text are the default model's: on another, trust the cells.*
 #
 # You will be able to
 # - choose the layers that get an adapter, and say what that choice costs;
@@ -20,9 +20,9 @@
 # ## Where adapters sit
 #
 # Beside linear layers, and you say which. A block of a Llama-type model has seven: four in the attention (`q_proj`,
-# `k_proj`, `v_proj`, `o_proj`; lesson 02) and three in the feed-forward half (`gate_proj`, `up_proj`, `down_proj`;
-# lesson 03). Choose some in this drawing of one block, and see them appear. **Predict** first: how many
-# times as many weights as on `q_proj` and `v_proj` alone are trained on all seven?
+# `k_proj`, `v_proj`, `o_proj`; lesson 02) and three in the feed-forward half (`gate_proj`, `up_proj`, `down_proj`; lesson
+# 03). Choose some in this drawing of one block, and see them appear. **Predict** first: with all seven, how many times as
+# many weights are trained as with `q_proj` and `v_proj` alone?
 
 # %%
 from lorakit.models import find_model, load_model
@@ -34,9 +34,9 @@ show_adapter_size(AutoConfig.from_pretrained(find_model()))
 
 # %% [markdown]
 # At rank 8 an adapter beside `q_proj` has 8 × (576 + 576) = 9,216 weights, beside `down_proj` 8 × (1,536 + 576) = 16,896.
-# Every block gets its own A and B, and no two are the same. The norms and the embedding table get none: the norms
-# have 576 numbers each, too few to be worth it, and the table is left alone by custom (peft can put LoRA on it too; `lm_head` is
-# a linear layer, and could have one, but here it shares its weights with that table).
+# Every chosen layer of every block gets its own A and B, and no two are the same. The norms and the embedding table get
+# none: the norms have 576 numbers each, too few to be worth it, and the table is left alone by custom (peft can put LoRA on
+# it too; `lm_head` is a linear layer, and could have one, but here it shares its weights with that table).
 #
 # The usual choices, with what they cost at rank 8:
 
@@ -93,8 +93,8 @@ run = finetune(config, base, tokenizer, train=train, held_out=sentences, output_
 print(f"before: {run.before}\nafter:  {run.after}")
 
 # %% [markdown]
-# The loss has fallen: the model has learned the form of the answer. The accuracy on these 100 has hardly moved: 20 steps are few,
-# and for better judgement there are lesson 07's 40.
+# The loss has fallen: the model has learned the form of the answer. The accuracy on these 100 has hardly moved: 20 steps
+# are few, and for better judgement there are lesson 07's 40.
 
 # %% [markdown]
 # ## On disk
@@ -205,10 +205,10 @@ print(f"largest difference {(merged - apart).abs().max().item():.1e}")
 print(f"{apart_ms:.1f} ms with the adapter beside W, {merged_ms:.1f} ms merged")
 
 # %% [markdown]
-# On so short a prompt what is gained may be lost in the noise of a machine that does other things too; certain are 120 products
-# fewer. A merged model has its base's layers again, and needs no peft to run: `model.merge_and_unload().save_pretrained(…)`
-# makes an ordinary model of it. What it loses: it is a file of 540 MB in float32, where the adapter has 1.9, and it cannot be
-# switched off. Can it at least be taken apart again?
+# On so short a prompt what is gained may be lost in the noise of a machine that does other things too; certain are 120
+# products fewer. A merged model has its base's layers again, and needs no peft to run:
+# `model.merge_and_unload().save_pretrained(…)` makes an ordinary model of it. What it loses: it is a file of 538 MB in
+# float32, where the adapter has 1.9, and it cannot be switched off. Can it at least be taken apart again?
 
 # %%
 unmerge(ours)
@@ -229,8 +229,9 @@ f"{moved:,} of {W.numel():,} numbers are not what they were"
 # It leaves rounding behind: nearly nothing, and yet no longer the same model, bit for bit. A server that merges and
 # unmerges all day long should keep a copy, or load the base afresh now and then.
 #
-# In 16 bits the rounding is coarse. Neighbouring numbers in bf16 lie 0.4 to 0.8 % apart, and a change of less than half of that
-# is rounded away. In this one matrix, **predict:** which share of W's numbers stays exactly what it was when ΔW is added in bf16?
+# In 16 bits the rounding is coarse. Neighbouring numbers in bf16 lie 0.4 to 0.8 % apart, and a change of less than half of
+# that is rounded away. In this one matrix, **predict:** which share of W's numbers stays exactly what it was when ΔW is
+# added in bf16?
 
 # %%
 W16 = W.to(torch.bfloat16)
@@ -243,11 +244,11 @@ print(
 print(f"to round W itself to bf16 moved it by {(W16.float() - W).norm() / delta.norm():.0%} of the change")
 
 # %% [markdown]
-# That sounds bad, and the rounding of W alone is as large. But such errors point everywhere, and may cancel in the
-# output where the change points in 8 directions. What counts is the model: its next-token probabilities with all 60
-# matrices in bf16, once with the adapter beside them and once merged into them. How far they are apart is told by the
-# *KL divergence*, 0 where both say the same (lesson 10 says more). **Predict** it, beside what the adapter as a whole
-# has moved.
+# That sounds bad, and the rounding of W alone is as large. But such errors point everywhere, and may cancel in the output,
+# while the change points in 8 directions only. What counts is the model: its next-token probabilities with all 60 matrices
+# in bf16, once with the adapter beside them and once merged into them. How far they are apart is told by the *KL
+# divergence*, 0 where both say the same (lesson 10 says more). **Predict** it, beside what the adapter as a whole has
+# moved.
 
 # %%
 from lorakit.lora import lora_layers
@@ -280,7 +281,7 @@ def in_bf16(model, text, how):
 for text in ("Review: A waste of two good hours.\nSentiment:", "The weather today is", "She opened the door and"):
     beside, merged, off = (in_bf16(ours, text, how) for how in ("beside", "merged", "off"))
     away = [(beside.exp() * (beside - other)).sum().item() for other in (merged, off)]
-    print(f"{text[-24:]!r:28} merged in bf16: KL {away[0]:.1e}   no adapter: KL {away[1]:.1e} nats")
+    print(f"{text[-20:]!r:24} merged in bf16: KL {away[0]:.1e}   no adapter: KL {away[1]:.1e} nats")
 
 # %% [markdown]
 # So a merge in 16 bits is as good as exact here, rounding and all. It is an approximation still, and the worse the
@@ -316,8 +317,8 @@ asked_anew = [f"Question: {each}\nAnswer:" for each in asked_anew]
 # loss below says only that the rows were learned. Whether it *generalises*, the questions in `asked_anew` will show:
 # they are in no row.
 #
-# The base is the one from before. What sits beside its layers is taken out first: ours now, and peft's when you come by
-# again.
+# The base is the one from before. What sits beside its layers is taken out first: ours now, and peft's when you run this
+# cell again.
 
 # %%
 for name, layer in list(lora_layers(ours)):
@@ -377,10 +378,9 @@ for name in ("reviews", "mine"):
 # %% [markdown]
 # The base knows neither task: it writes " Negative" with a capital letter, and rambles on (or ends at once: `''`). With
 # `reviews` the verdict is spelled as the reviews had it, and what follows it was never trained, since a verdict is one
-# token; the questions too are answered otherwise than by the base, and no better, since an adapter is active
-# everywhere. With `mine` everything is in the voice of the rows, on questions that are in none of them, and the review
-# too. A voice is quickly learned from eight rows. What it *says* in that voice is another matter: read it beside what
-# the base said.
+# token; the questions too are answered otherwise than by the base, since an adapter is active everywhere, and no better.
+# With `mine` everything is in the voice of the rows, on questions that are in none of them, and the review too. A voice is
+# quickly learned from eight rows. What it *says* in that voice is another matter: read it beside what the base said.
 
 # %% [markdown]
 # ### One batch, several adapters
@@ -480,9 +480,10 @@ from lorakit.checks.lesson08 import check_combine
 check_combine(combine)
 
 # %% [markdown]
-# Such a sum is a whole matrix again, and no thin product. peft's `add_weighted_adapter` makes an adapter of it, in one
-# of several ways. Here are three. `cat` puts the A's under each other and the B's side by side; `linear` adds A to A and B to B;
-# `svd` takes the best matrix of the larger adapter's rank. **Predict:** which is the sum, and how far off are the others?
+# Computed like this the sum is a whole matrix, and an adapter must be two thin ones. peft's `add_weighted_adapter` makes an
+# adapter of it, in one of several ways. Here are three. `cat` puts the A's under each other and the B's side by side;
+# `linear` adds A to A and B to B; `svd` takes the best matrix of the larger adapter's rank. **Predict:** which is the sum,
+# and how far off are the others?
 
 # %%
 from peft.tuners.lora import LoraLayer
@@ -531,9 +532,9 @@ for way in ways:
 
 # %% [markdown]
 # The sum is right and the model is not, quite. With `cat` and `svd`, which are the sum or nearly, the review still gets its
-# verdict first, and some questions their voice; but not all, and what follows a verdict has come apart. With `linear` all is
-# mixed up, as its two extra products let one expect. The two adapters were trained apart, each to be alone beside W. Does less
-# of both do better?
+# verdict first, and some questions their voice; but not all, and what follows a verdict has come apart. With `linear` all
+# is mixed up, as its two extra products let one expect. The two adapters were trained apart, each to be alone beside W.
+# Does less of both do better?
 
 # %%
 model.add_weighted_adapter(pair, [0.7, 0.7], "softer", combination_type="cat")
@@ -541,16 +542,16 @@ model.set_adapter("softer")
 written(prompts)
 
 # %% [markdown]
-# At seven tenths of each one answer is better and one is worse: a draw. The weights of a sum are to be found by trying,
-# as alpha is. Nothing says that 1 and 1 is right, nor that any pair is.
+# At seven tenths of each, one answer is better and one is worse: a draw. The weights of a sum are to be found by trying, as
+# alpha is. Nothing says that 1 and 1 is right, nor that any pair is.
 
 # %% [markdown]
 # ## An adapter with a dial
 #
-# The scaling alpha / r is a number like any other, and it can be changed after training: at 0 the base is left, at 1
-# the model is as trained, and between and beyond them lies all the rest. **Predict:** at which setting does the answer
-# to "What is the capital of Italy?" change to the voice of your rows, and is it sudden? Move the dial, and type texts
-# of your own.
+# The scaling alpha / r is a number like any other, and after training it can be multiplied by another, the dial: at 0 the
+# base is left, at 1 the model is as trained, and between and beyond them lies all the rest. **Predict:** at which setting
+# does the answer to "What is the capital of Italy?" change to the voice of your rows, and is it sudden? Move the dial, and
+# type texts of your own.
 
 # %%
 from widgets import show_adapter_dial
@@ -562,7 +563,8 @@ show_adapter_dial(model, tokenizer, text=asked_anew[1])
 # The base would end its answer before it began. From 0.3 on the first token of "Aye" leads, and from 0.6 on it leaves
 # little to all others: the logits move roughly evenly, and softmax makes nearly a switch of it. Beyond 1.5 it slowly falls
 # again. What lies beyond 1 nobody has trained: it can be more of the same, or something else. The divergence in the
-# results, in bits, says how far all probabilities together are from the base's: the KL divergence again (a nat is 1.44 bits).
+# results, in bits, says how far all probabilities together are from the base's: the KL divergence again (a nat is 1.44
+# bits).
 
 # %% [markdown]
 # ## What the model has lost elsewhere
@@ -606,12 +608,11 @@ for name, dial in (("reviews", 1), ("mine", 0.5), ("mine", 1), ("mine", 2)):
     )
 
 # %% [markdown]
-# Both have lost something. The adapter that was trained on 160 different reviews costs little; the one that went over
-# eight rows twenty times costs several times as much, and dialled up it gets worse still. Half of it costs a small
-# part only. More rows, fewer passes or a smaller learning rate usually make a model forget less;
-# only the dial was measured here, and the two adapters differ in more than one way. Plain text, measured before and
-# after, tells how much. (That LoRA forgets less than full fine-tuning
-# does was found on much larger runs by Biderman et al., 2024; it is not measured here.)
+# Both have lost something. The adapter that went over eight rows twenty times costs several times as much as the one that
+# was trained on 160 different reviews, and dialled up it gets worse still. At half the dial it costs a small part of that.
+# More rows, fewer passes or a smaller learning rate usually make a model forget less; only the dial was measured here, and
+# the two adapters differ in more than one way. Plain text, measured before and after, tells how much. (That LoRA forgets
+# less than full fine-tuning does was found on much larger runs by Biderman et al., 2024; it is not measured here.)
 #
 # One thing is never lost: the base. **Predict** what the seal says, after all this training, loading, adding and
 # dialling.

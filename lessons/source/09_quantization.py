@@ -20,9 +20,10 @@
 # %% [markdown]
 # ## What a number costs
 #
-# A weight is a number in some *format* (its dtype): so many bits, and a rule that says what they stand for. A float has a sign, an
-# exponent (which power of two) and a fraction (how far on to the next power). The exponent makes the range, the
-# fraction makes the steps. (*E2M1* is short for two bits of exponent and one of fraction, or mantissa.) Here are six formats, a box for each bit.
+# A weight is a number in some *format* (its dtype): so many bits, and a rule that says what they stand for. A float has a
+# sign, an exponent (which power of two) and a fraction (how far on to the next power). The exponent makes the range, the
+# fraction makes the steps. (The split of fp4 below, two bits of exponent and one of fraction, or mantissa, is written
+# *E2M1*.) Here are six formats, a box for each bit.
 
 # %%
 from lorakit.models import find_model, linear_shapes, load_model
@@ -47,9 +48,9 @@ for dtype in (torch.float32, torch.bfloat16, torch.float16):
 # bf16 has no number between 100 and 100.5, and fp16 none as large as 70,000. Still, both do for a network, whose
 # weights are mostly small and never needed seven digits.
 #
-# Eight bits have 256 different values, and four have sixteen. There one fixed range for all weights of the world will not
-# do: the few values must go where *these* weights are. So **quantisation** stores a small whole number for each weight, the **code**, and
-# next to many codes one ordinary float, the **scale**; to **dequantise** is to make numbers of them again.
+# Eight bits have 256 different values, and four have sixteen. With so few, one fixed range for all weights will not do: the
+# values must go where *these* weights are. So **quantisation** stores a small whole number for each weight, the **code**,
+# and next to many codes one ordinary float, the **scale**; to **dequantise** is to make numbers of them again.
 
 # %% [markdown]
 # ## A scale for whole numbers
@@ -74,8 +75,8 @@ codes, codes / 127 * absmax
 # %% [markdown]
 # ## One outlier
 #
-# A weight far larger than the others is an **outlier**. The step is as large as the *largest* value makes it. To measure what that does, take as the error the root mean
-# square of what was changed, divided by that of the weights themselves.
+# A weight far larger than the others is an **outlier**. The step is as large as the *largest* value makes it. To measure
+# what that does, take as the error the root mean square of what was changed, divided by that of the weights themselves.
 
 
 # %%
@@ -160,11 +161,11 @@ for block_size in (32, 64, 128, 512, 4096):
 # %% [markdown]
 # ### Exercise 9.1 · absmax in blocks
 #
-# *Medium, 8 minutes.* Given `values`, a tensor of shape `(n,)`, and `block_size`, which divides n: each `block_size`
-# values that lie next to each other are a block. Return a pair: the int8 `codes`, whole numbers from −127 to 127 (in whatever
+# *Medium, 8 minutes.* Given `values`, a tensor of shape `(n,)`, and `block_size`, which divides n: each `block_size` values
+# that lie next to each other are a block. Return a pair: the int8 `codes`, whole numbers from −127 to 127 (in whatever
 # dtype), of shape `(blocks, block_size)`, and `absmax`, the scale of each block, of shape `(blocks,)`. A block of nothing
-# but zeros has the codes 0: mind the division. For example `absmax_quantize(torch.tensor([1.0, -2.0, 0.0, 0.0]), 2)`
-# gives the codes 64, −127 and 0, 0, and the scales 2 and 0.
+# but zeros has the codes 0: mind the division. For example `absmax_quantize(torch.tensor([1.0, -2.0, 0.0, 0.0]), 2)` gives
+# the codes 64, −127 and 0, 0, and the scales 2 and 0.
 
 
 # %% exercise="9.1" points=3
@@ -189,12 +190,12 @@ check_absmax_quantize(absmax_quantize)
 # %% [markdown]
 # ## Code books
 #
-# int4's levels are evenly spaced, like the marks of a ruler. Nothing says that they must be. Once a code is only the
-# *place in a list*, the list may hold any 16 numbers between −1 and 1: a **code book**. Where should its levels lie?
-# Close together where most weights are. Lay the code books over the weights of a real matrix, each divided by the
-# absmax of its block, and change the **quant type** (which code book it is) and the block size. (Double quantisation comes later. The *entropy* of the codes
-# says how many bits they would need if each were written as briefly as it is frequent: 4 if all are used alike.)
-# **Predict** which levels of int4 are hardly used.
+# int4's levels are evenly spaced, like the marks of a ruler. Nothing says that they must be. Once a code is only the *place
+# in a list*, the list may hold any 16 numbers between −1 and 1: a **code book**. Where should its levels lie? Close
+# together where most weights are. Lay the code books over the weights of a real matrix, each divided by the absmax of its
+# block, and change the **quant type** (which code book it is) and the block size. (Double quantisation comes later. The
+# *entropy* of the codes says how many bits they would need if each were written as briefly as it is frequent: 4 if all are
+# used alike.) **Predict** which levels of int4 are hardly used.
 
 # %%
 from transformers import AutoConfig
@@ -213,8 +214,9 @@ show_quantization(middle, config=AutoConfig.from_pretrained(find_model()), quant
 #
 # Suppose that weights are normally distributed, as they nearly are. Then let each level stand for as many weights as any
 # other, so that none lies idle. (That is a good use of the codes. It is not quite the book of least error: one could be
-# fitted, by setting each level to the mean of the weights that it stands for, again and again.) The point below which a share p of a distribution lies is its **quantile**.
-# Equal steps in p give points that lie close together in the middle:
+# fitted, by setting each level to the mean of the weights that it stands for, again and again.) The point below which a
+# share p of a distribution lies is its **quantile**; torch computes it with `icdf`. Equal steps in p give points that lie
+# close together in the middle:
 
 # %%
 normal = torch.distributions.Normal(0.0, 1.0)
@@ -222,11 +224,10 @@ shares = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 [round(point, 2) for point in normal.icdf(shares).tolist()]
 
 # %% [markdown]
-# Two things must be settled. The quantiles of 0 and 1 are infinite, so one stops half a step inside. Half a step in p would be
-# 1/32 with 16 levels and 1/30 with 15; NF4 takes the mean of both, and stops at 0.9677. And
-# zero should be a level, so that a weight of zero stays zero; but 16 quantiles, the same on both sides, have none. So
-# NF4 takes 8 quantiles above zero and 7 below it, and zero itself. Last, all is divided by the largest, since blocks
-# are scaled to 1.
+# Two things must be settled. The quantiles of 0 and 1 are infinite, so one stops half a step inside. Half a step in p would
+# be 1/32 with 16 levels and 1/30 with 15; NF4 takes the mean of both, and stops at 0.9677. And zero should be a level, so
+# that a weight of zero stays zero; but 16 quantiles, the same on both sides, have none. So NF4 takes 8 quantiles above zero
+# and 7 below it, and zero itself. Last, all is divided by the largest, since blocks are scaled to 1.
 
 # %%
 outermost = 1 - (1 / 32 + 1 / 30) / 2
@@ -250,9 +251,10 @@ print(f"code_book: the same in every bit: {torch.equal(code_book('nf4'), theirs)
 # %% [markdown]
 # ### How normal are real weights?
 #
-# NF4's recipe rests on that. The **kurtosis** tells a distribution's tails: the mean of the fourth power, over the
-# square of the mean square. A normal one has 3; in blocks of 64, each with a mean square of its own, a little less (3 · 64 / 66
-# = 2.91 in theory; the cell draws some). Over whole matrices, and within blocks:
+# NF4's recipe rests on that. The **kurtosis** says how heavy a distribution's tails are, that is, how much of it lies far
+# out: the mean of the fourth power, over the square of the mean square. A normal one has 3; in blocks of 64, each with a
+# mean square of its own, a little less (3 · 64 / 66 = 2.91 in theory; the cell draws some). Over whole matrices, and within
+# blocks:
 
 
 # %%
@@ -269,8 +271,9 @@ random_blocks = torch.randn(20_000, 64, generator=torch.Generator().manual_seed(
 print(f"blocks of 64: mean {blocks.mean():.2f}; normal numbers: {kurtosis(random_blocks).mean():.2f}")
 
 # %% [markdown]
-# Whole matrices are far from normal in places, with tails like the outliers above. Blocks are nearer to it in the mean: they
-# make the recipe's assumption nearly true. **Predict:** how equally are the 16 levels used, where 6.25 % each would be even?
+# Whole matrices are far from normal in places, with tails like the outliers above. Blocks are nearer to it in the mean:
+# they make the recipe's assumption nearly true. **Predict:** how equally are the 16 levels used, where 6.25 % each would be
+# even?
 
 # %%
 for quant_type in ("nf4", "int4", "fp4"):
@@ -445,10 +448,10 @@ for quant_type, each in errors.items():
     print(f"{quant_type:5} error {each:.4f}; on random numbers {on_random:.4f}")
 
 # %% [markdown]
-# nf4 is best of the 4-bit types. int8 is in another class, at twice the bits. And all are a little larger than on
-# normal numbers, whose tails are thinner. The worst is fp4, and not int4 as in the paper (its Table 2, below). Is that
-# the model's fault? The paper's fp4 is *E2M1*, whose least level above zero is 1/12, where bitsandbytes has 1/192. **Predict**
-# what moving that level, ±1/12, to ±1/192 does.
+# nf4 is best of the 4-bit types. int8 is in another class, at twice the bits. And all are a little larger than on normal
+# numbers, whose tails are thinner. The worst is fp4, and not int4 as in the paper (its Table 2, below). Is that the model's
+# fault? The paper's fp4 is *E2M1*, whose least level above zero is 1/12, where bitsandbytes has 1/192. **Predict** what
+# moving that level, ±1/12, to ±1/192 does.
 
 # %%
 from lorakit.quantization import nearest
@@ -477,9 +480,10 @@ for name, least in {"E2M1": 1 / 12, "bitsandbytes": 1 / 192}.items():
 # its row in the shares above), and its next level is 1/6: a wider gap around zero than int4's. One level, and its
 # mirror.
 #
-# Then the model. `QuantizedLinear` is a linear layer that keeps codes and scales only, and dequantises them whenever
-# it is used (more of it below). Put it in the place of every linear layer but `lm_head`, and judge reviews, as lesson 07
-# does: is one positive or negative, where a coin would be right half the time? A hundred of them are few, so **predict** how far apart two of these accuracies must be to mean anything.
+# Then the model. `QuantizedLinear` is a linear layer that keeps codes and scales only, and dequantises them whenever it is
+# used (more of it below). Put it in the place of every linear layer but `lm_head`, and judge reviews, as lesson 07 does: is
+# one positive or negative, where a coin would be right half the time? A hundred of them are few, so **predict** how far
+# apart two of these accuracies must be to mean anything.
 
 
 # %%
@@ -500,7 +504,8 @@ def quantize_linears(model, quant_type):
 
 
 # %% [markdown]
-# This is `lorakit.quantization.quantize_linears`. Now a fresh model each time. (About 45 seconds.)
+# This is `lorakit.quantization.quantize_linears`. Now a fresh model each time. (About 45 seconds. To save memory the model
+# and `weights` go: before you run this cell or one above it again, run the cell under "One outlier" that loads the model.)
 
 # %%
 reviews = split_reviews()[1][:100]
@@ -513,11 +518,12 @@ for quant_type in ("int8", "nf4", "fp4", "int4"):
     print(f"{quant_type}:", evaluate(model, tokenizer, reviews))
 
 # %% [markdown]
-# Each of these is good to eight points or so either way. Held side by side, two such must be some twelve apart before
-# it means anything: only int4's gap to "none" reaches that, just so, and of fp4 and nf4 one cannot say. On the *same*
-# sentences, as here, a paired comparison can tell smaller differences apart; there is one below. (The loss goes its own
-# way. It is taken over the whole vocabulary, and asks first whether the model expects one of these two words at all,
-# spelled like this. That is what training mends first: lesson 07.)
+# Each of these is good to eight points or so either way. Held side by side, two such must be some twelve apart before it
+# means anything: only int4's gap to "none" reaches that, just so, and of fp4 and nf4 one cannot say. On the *same*
+# sentences, as here, one can take the difference sentence by sentence (a *paired comparison*: lesson 10), which tells
+# smaller differences apart; there is one below. (The loss goes its own way. It is taken over the whole vocabulary, and asks
+# first whether the model expects one of these two words at all, spelled like this. That is what training mends first:
+# lesson 07.)
 
 # %% [markdown]
 # ### On 1,000 reviews, and on plain text
@@ -562,16 +568,16 @@ print(*map(line, ["none", "int8", "nf4", "nf4, double", "int4", "fp4"]), sep="\n
 # | NFloat4 + double quantisation | 27.41 | | nf4 + double quantisation | 173.5 |
 #
 # nf4 comes first in both. But int4, the worst there, is *not* the worst here: fp4 is, on the weights and the news (on
-# reviews the two are level). The level that you moved above is why on the weights; on the news it was not tried.
+# reviews the two are level). On the weights the level that you moved above is the reason; on the news that was not tried.
 # Compare ranks only: the paper has many models, most of them larger, and here are single sentences with nothing before
 # them.
 
 # %% [markdown]
 # ### How much of that is luck?
 #
-# Rounding moves each weight up or down as good as by chance. Another throw of the dice is easy to have: quantise −W, and turn the
-# signs back. NF4 is not symmetric, so nearly every weight meets other levels; the format, the bits and the error stay.
-# **Predict** how far two such throws are apart, and whether smaller blocks always win.
+# Rounding moves each weight up or down as good as by chance. Another throw of the dice is easy to have: quantise −W, and
+# turn the signs back. NF4 is not symmetric, so nearly every weight meets other levels; the format, the bits and the error
+# stay. **Predict** how far two such throws are apart, and whether smaller blocks always win.
 
 # %%
 throws = {"nf4, blocks of 32": "blocks of 32", "nf4": "blocks of 64", "nf4, mirrored": "blocks of 64, mirrored"}
@@ -599,10 +605,10 @@ print(*(line(name, words) for name, words in throws.items()), sep="\n")
 # %% [markdown]
 # ## Double quantisation
 #
-# The scales cost 0.5 bits a weight, an eighth of the codes. They are numbers like others, so quantise *them*, which is **double quantisation**: each in 8
-# bits, and 256 of them share one float32 (Dettmers et al., 2023, section 3). Their levels are not evenly spaced either:
-# bitsandbytes' *dynamic* code book has 256: half of the positive ones between 0.1 and 1, half of the rest in the power of ten
-# below, and so on, which makes them dense around zero. Scales are all positive, and
+# The scales cost 0.5 bits a weight, an eighth of the codes. They are numbers like others, so quantise *them*, which is
+# **double quantisation**: each in 8 bits, and 256 of them share one float32 (Dettmers et al., 2023, section 3). Their
+# levels are not evenly spaced either: bitsandbytes' *dynamic* code book has 256: half of the positive ones between 0.1 and
+# 1, half of the rest in the power of ten below, and so on, which makes them dense around zero. Scales are all positive, and
 # would use one half of it, so their mean is taken off first.
 #
 # $$\frac{32}{64} - \left(\frac{8}{64} + \frac{32}{64 \cdot 256}\right) = 0.5 - 0.127 = 0.373 \text{ bits a weight}$$
@@ -669,9 +675,9 @@ print(f"mean kept, dynamic levels:      {error(in_8_bits(scales, dynamic_levels(
 print(f"mean taken off, evenly spaced:  {error(in_8_bits(scales - mean, evenly) + mean, scales):.4f}")
 
 # %% [markdown]
-# For the scales they do: with the mean taken off the error is less than half of what it is with the mean kept, and levels that are dense
-# around zero do better than even ones. The weights would hardly notice either way: the errors add up as squares, and
-# 0.01 beside 0.094 is little.
+# For the scales they do: with the mean taken off the error is less than half of what it is with the mean kept, and levels
+# that are dense around zero do better than even ones. The weights would hardly notice either way: the errors add up as
+# squares, and 0.01 beside 0.094 is little.
 
 # %% [markdown]
 # ## These weights had been rounded once before
@@ -729,10 +735,10 @@ total = sum(buffer.nbytes for buffer in quantized.buffers())
 f"{total:,} bytes for {middle.nbytes:,}; parameters: {list(quantized.parameters())}"
 
 # %% [markdown]
-# (`absmax_codes` are the scales in 8 bits; `absmax` is the largest of each *group* of scales.) Each forward pass makes W from
-# these, in the dtype of its input, multiplies, and throws W away. *Autograd*, the part of
-# torch that computes gradients, keeps in a forward pass what it will need on the way back. **Predict:** what does it keep
-# here, since the backward pass needs W once more?
+# (`absmax_codes` are the scales in 8 bits; `absmax` is the largest of each *group* of scales.) Each forward pass makes W
+# from these, in the dtype of its input, multiplies, and throws W away. *Autograd*, the part of torch that computes
+# gradients, keeps in a forward pass what it will need on the way back. **Predict:** what does it keep here, since the
+# backward pass needs W once more?
 
 # %%
 x = torch.randn(4, middle.shape[1], requires_grad=True)
@@ -763,7 +769,7 @@ print(f"gradients of x differ by {(gradient - its_gradient).abs().max().item():.
 #
 # | said | measured or written |
 # |---|---|
-# | "4-bit means int4" | NF4 and fp4 are code books of 16 levels that are *not* evenly spaced. int4's are, and it is the worst row of the paper's Table 2 |
+# | "4-bit means int4" | NF4 and fp4 are code books whose levels are *not* evenly spaced. int4's are, and it is the worst row of the paper's Table 2 |
 # | "the model computes in 4 bits" | in bitsandbytes codes are dequantised at run time; products are computed in bf16, fp16 or float32 |
 # | "4 bits a weight" | 4.5 in blocks of 64, 4.127 with double quantisation, and embeddings and norms stay as they are |
 # | "QLoRA came from Hugging Face", or from Meta | from the University of Washington (Dettmers et al., 2023); Hugging Face took it into its libraries |

@@ -135,9 +135,9 @@ print(f"together       {sum(tensors.values()):4} tensors   {sum(stored.values())
 
 # %% [markdown]
 # `uint8` holds the codes, two to a byte: 210 linear layers. The rest stayed as it was: the embedding table, tied with
-# `lm_head`, and 61 small norm vectors. (What the explorer has on top of this are scales, which come below.) In a
-# model this small the table is a fifth of all weights, so "4-bit" shrinks the whole by far less than eight times. In
-# an 8B model its two tables are an eighth, and from 16 bits the whole shrinks by a little less than three. (On a GPU, preparing the model
+# `lm_head`, and 61 small norm vectors. (What the explorer has on top of this are scales, which come below.) In a model this
+# small the table is a fifth of all weights, so "4-bit" shrinks the whole by far less than eight times. In an 8B model its
+# two tables are an eighth, and from 16 bits the whole shrinks by a little less than three. (On a GPU, preparing the model
 # for training will lift the table to float32, and double its bytes.)
 #
 # A trap: the packed tensors have half as many *elements* as weights, so adding up `numel()` undercounts the model.
@@ -252,12 +252,12 @@ print(f"{'together':20} {found:>12,} bytes, or {found * 8 / weights:.4f} bits a 
 #
 # ### Exercise 10.3 · forward, from codes
 #
-# *Medium, 10 minutes.* `packed` holds a layer's codes, uint8, two to a byte, the first of the two in the higher half,
-# and row after row of W. `levels` are the 16 levels of the code book, and `absmax` has one scale for every 64 weights
-# in that order. `A` is `(r, in_features)`, `B` is `(out_features, r)`. Return what the layer with its adapter makes
-# of `x`, `(..., in_features)`: the dequantised base's output, and the scaled change. (`packed` is one long row, `(n,)`, not in
-# W's shape. `packed >> 4` and `packed & 15` are the two halves; make them `.long()` before you index with them, since torch
-# takes uint8 for a mask.)
+# *Medium, 10 minutes.* `packed` holds a layer's codes, uint8, two to a byte, the first of the two in the higher half, and
+# row after row of W. `levels` are the 16 levels of the code book, and `absmax` has one scale for every 64 weights in that
+# order. `A` is `(r, in_features)`, `B` is `(out_features, r)`. Return what the layer with its adapter makes of `x`, `(...,
+# in_features)`: the dequantised base's output, and the scaled change. (`packed` is one long row, `(n,)`, not in W's shape.
+# `packed >> 4` and `packed & 15` are the two halves; make them `.long()` before you index with them, since torch takes
+# uint8 for a mask.)
 
 
 # %% exercise="10.3" points=3
@@ -347,8 +347,8 @@ gradients_apart = max((gradient - weights[name].grad).abs().max().item() for nam
 f"largest difference: logits {logits_apart:.1e}, gradients {gradients_apart:.1e}"
 
 # %% [markdown]
-# Nothing, or next to nothing. Our codes are theirs bit for bit (lesson 09), and the rest is the same sum. So you have
-# seen all of QLoRA now. What the library adds is speed: it has *kernels*, programs made for one kind of processor, a GPU above
+# Nothing, or next to nothing. Our codes are theirs bit for bit (lesson 09), and the rest is the same sum. So you have seen
+# all of QLoRA now. What the library adds is speed: it has *kernels*, programs made for one kind of processor, a GPU above
 # all, which turn codes into numbers quickly, and one that does it while it multiplies, where few tokens go through at once.
 
 # %%
@@ -392,9 +392,9 @@ moved = (lifted - as_loaded).abs().max().item()
 f"{bytes_loaded / 2**20:.0f} MiB become {weight_bytes(half) / 2**20:.0f} MiB; the logits move by up to {moved:.2f}"
 
 # %% [markdown]
-# The numbers in the table are the same. But the hidden vectors are float32 now from the first block to the last, where
-# they were rounded to 8 significant bits after every step. peft lifts them to train more stably. **Third,
-# checkpoint:** keep only what enters each block, and compute its inside once more on the way back (**gradient
+# The numbers in the embedding table and in the norms are the same. But the hidden vectors are float32 now from the first
+# block to the last, where they were rounded to 8 significant bits after every step. peft lifts them to train more stably.
+# **Third, checkpoint:** keep only what enters each block, and compute its inside once more on the way back (**gradient
 # checkpointing**). Less memory, slower steps.
 
 # %%
@@ -404,10 +404,10 @@ embedded = half.get_input_embeddings()(ids.to(half.device))
 f"checkpointing {half.is_gradient_checkpointing}, what enters the first block wants a gradient: {embedded.requires_grad}"
 
 # %% [markdown]
-# The first of these two lines is there for PyTorch's older way of checkpointing (`use_reentrant=True`). It gives a block a
-# backward pass only if what *enters* it wants a gradient, and with all of the base frozen nothing does: the adapters would
-# learn nothing. The newer way, which transformers takes here by itself, needs no such help; peft does it in any case. And
-# peft's function on a fresh base:
+# The first line is there for PyTorch's older way of checkpointing (`use_reentrant=True`). It gives a block a backward pass
+# only if what *enters* it wants a gradient, and with all of the base frozen nothing does: the adapters would learn nothing.
+# The newer way, which transformers takes here by itself, needs no such help; peft does it all the same, unless you pass it
+# `use_reentrant=False`. And peft's function on a fresh base:
 
 # %%
 by_hand = [(weight.dtype, weight.requires_grad) for weight in half.parameters()]
@@ -529,10 +529,10 @@ print(f"{len(mended)} mended, {len(broken)} broken\n", *mended[:4], "--- broken:
 # %% [markdown]
 # ## Beside LoRA and full fine-tuning: what one run cannot tell
 #
-# Is QLoRA worse, and by how much? You have one run of each on 400 sentences. Both have intervals of three or four
-# points either way, and a difference of one or two points cannot be told from noise by these. To see a small
-# difference you need more sentences, several seeds, and the **paired comparison**: both models judge the same
-# sentences, and only those where they disagree count.
+# Is QLoRA worse, and by how much? You have one run of LoRA and one of QLoRA, on 400 sentences. Both have intervals of three
+# or four points either way, and a difference of one or two points cannot be told from noise by these. To see a small
+# difference you need more sentences, several seeds, and the **paired comparison**: both models judge the same sentences,
+# and only those where they disagree count.
 #
 # That takes too long for a lesson, so it was recorded: the same rows in the same order, three seeds, 1,000 held-out
 # sentences, each run in a process of its own. The third method is **full fine-tuning**: no adapter, every weight
@@ -557,11 +557,11 @@ for name, runs in by_method.items():
         )
 
 # %% [markdown]
-# With seed 0, LoRA and QLoRA are the runs that lesson 07 and this one make. Accuracy and loss differ from yours because
-# all 1,000 are judged here, the times because your machine is another, or had other work, and the peaks because these
-# processes kept all the programs that PyTorch compiles for products in bf16 on a CPU, one for each shape of matrix (`import
-# lorakit` has it keep few, which changes no result). A step of QLoRA took longer than one of LoRA with every seed, so it does
-# not "train faster" here; one of full fine-tuning took longest, with a gradient to compute for every weight.
+# With seed 0, LoRA and QLoRA are the runs that lesson 07 and this one make. Accuracy and loss differ from yours because all
+# 1,000 are judged here, the times because your machine is another, or had other work, and the peaks because these processes
+# kept all the programs that PyTorch compiles for products in bf16 on a CPU, one for each shape of matrix (`import lorakit`
+# has it keep few, which changes no result). A step of QLoRA took longer than one of LoRA with every seed, so it does not
+# "train faster" here; one of full fine-tuning took longest, with a gradient to compute for every weight.
 #
 # The peaks can be explained. A weight in float32 is 4 bytes; where it is trained, its gradient and the optimizer's two
 # numbers are 12 more. So full fine-tuning keeps **16 bytes a weight**, LoRA 4, and QLoRA what was counted above; the
@@ -583,9 +583,9 @@ for name, runs in by_method.items():
     print("{:5}  peak {}, of which weights, gradients, optimizer {}; the rest {}".format(name, *sizes))
 
 # %% [markdown]
-# The rest is of the same size for all three, 1.8 to 2.0 GiB: Python and its libraries, compiled programs, and what a forward pass keeps
-# for the way back. It is most of the peak for LoRA and QLoRA, because this model is small. In one of 8 billion weights
-# the other column decides, and lesson 11 does that sum.
+# The rest is of the same size for all three, 1.8 to 2.0 GiB: Python and its libraries, compiled programs, and what a
+# forward pass keeps for the way back. It is most of the peak for LoRA and QLoRA, because this model is small. In one of 8
+# billion weights the other column decides, and lesson 11 does that sum.
 #
 # Now the differences in points of accuracy, seed by seed and over all of them:
 
@@ -597,25 +597,26 @@ for pair, paired in record["paired"].items():
 
 # %% [markdown]
 # **In these three runs QLoRA did worse than LoRA**: the interval of the mean leaves zero out (it knows of the choice of
-# sentences, not of that of seeds, and three are few). Two of the three seeds alone could not have
-# told you. And "less than 1 % loss", as is often said? The mean is two points, but the interval reaches just below one, so
-# these runs cannot tell (lesson 12 makes a verdict of that). Look at the numbers before the arrows too: rounding cost nearly
-# six points before any training; after it the gap is two. Go by accuracy here: the loss also counts how sure a model is, and can rise where
-# the verdicts hardly change, as in full fine-tuning's third run.
+# sentences, not of that of seeds, and three are few). Two of the three seeds alone could not have told you. And "less than
+# 1 % loss", as is often said? The mean is two points, but the interval reaches just below one, so these runs cannot tell
+# (lesson 12 makes a verdict of that). Look at the numbers before the arrows too: rounding cost nearly six points before any
+# training; after it the gap is two. Go by accuracy here: the loss also counts how sure a model is, and can rise where the
+# verdicts hardly change, as in full fine-tuning's third run.
 #
 # **Full fine-tuning and LoRA cannot be told apart**: with two seeds the one comes out ahead, with the third the other,
 # and the interval of the mean has zero nearly in its middle. That is not yet "equal": a point either way would fit.
 #
-# The single lines show how far seeds lie apart. All of this is *one* task and *one* small model. A larger one may lose less by rounding.
+# The single lines show how far seeds lie apart. All of this is *one* task and *one* small model. A larger one may lose less
+# by rounding.
 
 # %% [markdown]
 # ## The paged optimizer
 #
-# The paper's recipe also has a **paged optimizer**. AdamW keeps two float32 numbers for each trained weight. A paged one has
-# them in memory that CUDA moves between GPU and main memory, page by page, as they are needed. A batch with long sentences
-# then pushes the optimizer's state out for a moment, where it would have ended the run for want of memory. The authors' script
-# takes `paged_adamw_32bit` if you say nothing. `bnb.optim.PagedAdamW8bit` joins an earlier idea to paging (Dettmers et al.,
-# 2021): both numbers in **8 bits**, in blocks with a scale, as double quantisation keeps scales.
+# The paper's recipe also has a **paged optimizer**. AdamW keeps two float32 numbers for each trained weight. A paged one
+# has them in memory that CUDA moves between GPU and main memory, page by page, as they are needed. A batch with long
+# sentences then pushes the optimizer's state out for a moment, where it would have ended the run for want of memory. The
+# authors' script takes `paged_adamw_32bit` if you say nothing. `bnb.optim.PagedAdamW8bit` joins an earlier idea to paging
+# (Dettmers et al., 2021): both numbers in **8 bits**, in blocks with a scale, as double quantisation keeps scales.
 #
 # Small tensors are left as they are: bitsandbytes 0.50 uses 8 bits from 4,096 numbers on, and pages from 100,000 on.
 # **Predict:** how many of our A's and B's is that?
@@ -626,8 +627,8 @@ in_8_bits, paged = sum(size >= 4_096 for size in sizes), sum(size >= 100_000 for
 f"of {len(sizes)} tensors, {in_8_bits} would get a state in 8 bits, and {paged} would be paged"
 
 # %% [markdown]
-# At this size it saves about 2.5 MB, and pages nothing. It is made for adapters of 160 million weights (r = 64 on every linear
-# layer of a 7B model), whose AdamW would keep 1.3 GB. One step with it, where there is a GPU that can page:
+# At this size it saves about 2.5 MB, and pages nothing. It is made for adapters of 160 million weights (r = 64 on every
+# linear layer of a 7B model), whose AdamW would keep 1.3 GB. One step with it, where there is a GPU that can page:
 
 # %%
 import bitsandbytes as bnb
@@ -675,8 +676,8 @@ def next_logits(model):
 
 
 # %% [markdown]
-# Two numbers for each model: the **KL divergence** from the unmerged QLoRA model's next-token distribution to this one's, in
-# nats, 0 where both say the same; and the accuracy.
+# Two numbers for each model: the **KL divergence** from the unmerged QLoRA model's next-token distribution to this one's,
+# in nats, 0 where both say the same; and the accuracy.
 
 # %%
 import warnings
@@ -753,8 +754,8 @@ for weight in merged.parameters():
 report("dequantised base, in bf16", next_logits(merged))
 
 # %% [markdown]
-# The first is the model that was trained, to all the digits shown; the second is nearly so. They are no longer small: 32 and
-# 16 bits a weight. Last, back into the 4-bit base itself:
+# The first is the model that was trained, to all the digits shown; the second is nearly so. They are no longer small: 32
+# and 16 bits a weight. Last, back into the 4-bit base itself:
 
 # %%
 del merged, base, weight
@@ -809,11 +810,11 @@ for start, W in {"the dequantised W": W_codes, "the W before quantising": W_befo
 
 # %% [markdown]
 # (The size of a matrix is the root of the sum of its squares.) The dequantised W lies on the levels, every number of it. A
-# change that is small beside the gap between two levels takes hardly any number past the middle of a gap, so nearly all round
-# back to where they came from. (More arrives than codes change: a code that does jumps a whole gap, much more than its change,
-# and each scale goes with the largest weight of its block.) The W before quantising lies anywhere in the gaps. The same small
-# change takes some numbers past a middle, about as many as it should: each of them jumps too far, and on the average the
-# jumps come out right.
+# change that is small beside the gap between two levels takes hardly any number past the middle of a gap, so nearly all
+# round back to where they came from. (More arrives than codes change: a code that does jumps a whole gap, much more than
+# its change, and each scale goes with the largest weight of its block.) The W before quantising lies anywhere in the gaps.
+# The same small change takes some numbers past a middle, about as many as it should: each of them jumps too far, and on the
+# average the jumps come out right.
 #
 # You may read that *several adapters cannot be merged into a quantised base*. It is nearly right:
 #
@@ -876,7 +877,7 @@ progress()
 # - What it saves is memory for the *base*, which pays when the base is large. Its price here: two points, and slower steps.
 # - Full fine-tuning keeps 16 bytes a weight. In accuracy it could not be told from LoRA.
 # - One run on 400 sentences decides nothing about one or two points: pair, repeat, and give the interval.
-# - A merge into 4 bits can lose the whole fine-tune without a word: keep the adapter beside, or merge in 16 bits.
+# - A merge into 4 bits can lose most of a fine-tune, with a warning and no error: keep the adapter beside, or merge in 16 bits.
 #
 # `lorakit finetune --method qlora` runs this without a notebook.
 #

@@ -20,9 +20,9 @@
 # %% [markdown]
 # ## Two units
 #
-# A **GB** is 10⁹ bytes, a **GiB** 2³⁰. They are 7 % apart, enough to decide whether a run fits. Tools mix them: the
-# "24 GB" on a card's box are 24 GiB or a little less, and `nvidia-smi` and torch count in MiB and GiB. In this lesson a number
-# says which it is. **Predict** first, here and below; then run.
+# A **GB** is 10⁹ bytes, a **GiB** 2³⁰. They are 7 % apart, enough to decide whether a run fits. Tools mix them: the "24 GB"
+# on a card's box are 24 GiB or a little less, and `nvidia-smi` and torch count in MiB and GiB. In this lesson a number says
+# which it is. **Predict** first, here and below; then run.
 
 # %%
 import os
@@ -103,10 +103,10 @@ for name in ("SmolLM2-135M", "Llama-3.2-1B", "gemma-2-2b", "Llama-2-7B", "Llama-
     print(f"{name:13} {in_16 / GiB:7.2f} GiB in bf16, {in_4 / GiB:6.2f} for QLoRA: {in_16 / in_4:.2f} times less")
 
 # %% [markdown]
-# What a small model fills in 4 bits is mostly vocabulary; so it is with the 256,000 tokens of gemma-2-2b. Are these numbers real? Make
-# the model of this course, prepared for QLoRA just as the libraries do it, on this machine (with random weights: bytes do
-# not look at them), and count the tensors that are there. `estimate_memory` is the course's own count, of which much more
-# below.
+# What a small model fills in 4 bits is mostly vocabulary; so it is with the 256,000 tokens of gemma-2-2b. Are these numbers
+# real? Make the model of this course, prepared for QLoRA just as the libraries do it, on this machine (with random weights:
+# bytes do not look at them), and count the tensors that are there. `estimate_memory` is the course's own count, of which
+# much more below.
 
 # %%
 from lorakit.memory.step import build_model
@@ -125,7 +125,7 @@ for (name, size), estimate in zip(found.items(), counted, strict=True):
     print(f"{name:8} {size / MiB:7.3f} MiB found, {estimate / MiB:7.3f} estimated")
 
 # %% [markdown]
-# Found where they were counted. The estimate's scales are larger since it counts look-up tables too, and rounds each
+# What was found is what was counted. The estimate's scales are larger since it counts look-up tables too, and rounds each
 # tensor up to 512 bytes, as the allocator of a GPU does. (A tensor of 10 MiB or more may take up to 1 MiB besides: the
 # allocator hands these out in steps of 2 MiB, and splits off only what is worth it.)
 
@@ -199,16 +199,16 @@ states = sum(each.nbytes for state in optimizer.state.values() for each in state
 f"{count:,} weights; bytes a weight: {gradients / count:.2f} gradients, {states / count:.2f} states"
 
 # %% [markdown]
-# 4 and 8, and the weights' own 4. One thing more, which tables forget: torch's AdamW, in the form that it takes on a GPU
-# by itself (`foreach`; on a CPU `build_optimizer` asks for it), computes the square root of the second state for *all* weights
-# at once before it divides by it. While the optimizer steps there are 20 bytes a weight. (`fused=True` avoids that: one kernel
-# does all of the step. transformers' `Trainer` asks for it by itself, a loop of your own does not.)
+# 4 and 8, and the weights' own 4. One thing more, which tables forget: torch's AdamW, in the form that it takes on a GPU by
+# itself (`foreach`; on a CPU `build_optimizer` asks for it), computes the square root of the second state for *all* weights
+# at once before it divides by it. While the optimizer steps there are 20 bytes a weight. (`fused=True` avoids that: one
+# kernel does all of the step. transformers' `Trainer` asks for it by itself, a loop of your own does not.)
 #
-# Two other ways to keep the states, both from bitsandbytes (lesson 10). `adamw_8bit`: a byte for each state, and a
-# float32 scale for 256 of them, but only in tensors of at least 4,096 weights. `paged_adamw_8bit`: besides, states of
-# tensors of at least 100,000 weights are in memory that CUDA moves between host and card. torch does not count that memory,
-# though while there is room it sits on the card; where there is none, each step waits for the bus. **Predict** what 8 bits save on all of Llama-2-7B, and
-# on its adapters.
+# Two other ways to keep the states, both from bitsandbytes (lesson 10). `adamw_8bit`: a byte for each state, and a float32
+# scale for 256 of them, but only in tensors of at least 4,096 weights. `paged_adamw_8bit`: the same, and states of tensors
+# of at least 100,000 weights are in memory that CUDA moves between main memory and the card. torch does not count that
+# memory, though while there is room it sits on the card; where there is none, each step waits until they have been moved.
+# **Predict** what 8 bits save on all of Llama-2-7B, and on its adapters.
 
 # %%
 for method in ("full", "lora"):
@@ -341,8 +341,8 @@ f"a block {sum(kept.values()):,.0f}, all {L} of them {L * sum(kept.values()) / M
 # By hand: norm 4 D and a float32; adapters 2 · 4 D and two times r float32; the flash kernel its q, k, v and its output,
 # 4 · 2 D, and a float32 for each head; norm again; 6 F. Check it against the lines. The sums and `o` keep nothing.
 #
-# So a 7B model keeps 5 MiB *a token*. 4 rows of 512 tokens keep 10 GiB, and its weights are 12.55. Full fine-tuning has
-# no adapters that make copies, but every trained layer keeps its input, and a trained norm what it multiplies. That is more:
+# So a 7B model keeps 5 MiB *a token*. 4 rows of 512 tokens keep 10 GiB, and its weights are 12.55. Full fine-tuning has no
+# adapters that make copies, but every trained layer keeps its input, and a trained norm what it multiplies. That is more:
 
 # %%
 for method in ("lora", "full"):
@@ -417,10 +417,10 @@ for method in ("lora", "qlora"):
 # ## The peak is a moment
 #
 # A run fits if its *largest moment* does, the **peak**. The parts do not add up, since not all are there at once: when
-# gradients appear, activations go. `estimate_memory` goes through six moments of a step: at the *loss*; *back* through
-# the *loss*, the *last block*, the *first block* and the *embedding*; and the *optimizer*. **Predict** which is the
-# largest, here for our small model with LoRA. ("While it works" is what an operation needs as it runs, such as
-# gradients of activations; "libraries" is what cuBLAS keeps to work in.)
+# gradients appear, activations go. `estimate_memory` goes through six moments of a step: at the *loss*; *back* through the
+# *loss*, the *last block*, the *first block* and the *embedding*; and the *optimizer*. **Predict** which is the largest,
+# here for our small model with LoRA. ("While it works" is what an operation needs as it runs, such as gradients of
+# activations, and what cuBLAS, NVIDIA's library for matrix products, keeps to work in.)
 
 # %%
 from widgets import moments_figure
@@ -561,9 +561,9 @@ check_peak(peak_bytes)
 # %% [markdown]
 # ## Against a dry run, and against a GPU
 #
-# A 7B model does not fit here. But its step can be run without storage, as a **dry run**: on torch's "meta" device tensors have a shape
-# and no numbers. `trace_memory` runs the real model of transformers, the real peft, loss and optimizer on it, and counts
-# what would be alive. It shares no formula with the estimate.
+# A 7B model does not fit here. But its step can be run without storage, as a **dry run**: on torch's "meta" device tensors
+# have a shape and no numbers. `trace_memory` runs the real model of transformers, the real peft, loss and optimizer on it,
+# and counts what would be alive. It shares no formula with the estimate.
 
 # %%
 from lorakit.memory import trace_memory
@@ -841,10 +841,11 @@ for adapters in ({"r": 8}, {"r": 64, "target_modules": every}):
         )
 
 # %% [markdown]
-# So **22 GB** hold two rows of 512 tokens with LoRA, a thousand tokens at once, without checkpointing (three take 22.2).
-# With checkpointing they hold two dozen, and a few rows take 15 GB. **10 GB** hold one row with QLoRA without checkpointing,
-# if the adapters are small, and eleven with it. A number without the rows says little. And all this is one model; here are others that
-# call themselves 7B or 8B, and the next sizes, on 4 rows of 512 tokens:
+# So with small adapters **22 GB** hold two rows of 512 tokens with LoRA, a thousand tokens at once, without checkpointing
+# (three take 22.2). With checkpointing they hold two dozen, and a few rows take 15 GB. **10 GB** hold one row with QLoRA
+# without checkpointing, and eleven with it. At rank 64 on all layers each of these is smaller: 1, 19, none and 7. A number
+# without the rows says little. And all this is one model; here are others that call themselves 7B or 8B, and the next
+# sizes, on 4 rows of 512 tokens:
 
 # %%
 names = ("Llama-2-7B", "Mistral-7B", "Qwen2.5-7B", "Llama-3-8B", "Llama-2-13B", "Llama-3-70B")
@@ -884,7 +885,7 @@ for row, plan, _ in measured:
 #
 # - **reserved**: torch's caching allocator takes memory from the card in large pieces, and keeps what was freed, to use it
 #   again. Pieces that fit nothing are lost for a time;
-# - **the CUDA context**: kernels and what the driver needs, some hundred MiB for each process. `nvidia-smi` shows
+# - **the CUDA context**: kernels and what the driver needs, several hundred MiB for each process. `nvidia-smi` shows
 #   reserved, context, and all that other processes take.
 #
 # By how much, on the GPU of the record? (The context is the least that the card showed beyond what was reserved: later rows
@@ -901,11 +902,11 @@ if measured:
 
 # %% [markdown]
 # How much is reserved depends on the order in which memory comes and goes. `trace_memory` follows the allocator's own
-# rules, and says it in `reserved_bytes`; `estimate_memory` takes the record's median, and `card_bytes` adds the context.
-# So leave room. And a card's own memory is not quite what its name says: error correction takes a sixteenth where it is on (a
-# "16 GB" T4 shows 15 GiB; the L4 and the A10G lose as much), and the driver some more. `lorakit.memory.cards` has the cards, and
-# the arithmetic. The smallest card for each of the table's methods, with rank 8 on q and v, on 4 rows of 512 tokens, with
-# checkpointing, and the GiB that are left on it:
+# rules, and says it in `reserved_bytes`; `estimate_memory` takes the record's median, and `card_bytes` adds the context. So
+# leave room. And a card's own memory is not quite what its name says: error correction takes a sixteenth where it is on (a
+# "16 GB" T4 shows 15 GiB; the L4 and the A10G lose as much), and the driver some more. `lorakit.memory.cards` has the
+# cards, and the arithmetic. The smallest card for each of the table's methods, with rank 8 on q and v, on 4 rows of 512
+# tokens, with checkpointing, and the GiB that are left on it:
 
 # %%
 from lorakit.memory.cards import CARDS, estimate_on, fits, room_bytes
@@ -926,9 +927,10 @@ for name in names:
     print(f"{name:13} " + "; ".join(f"{method}: {smallest_card(name, method)}" for method in ("full", "lora", "qlora")))
 
 # %% [markdown]
-# ("full" is in bf16 with both states in bf16: 67 GB with the roots. An H100 and an A100 80GB are nearly the same size.) So QLoRA with checkpointing does what it is known
-# for: it brings a 7B to a card of 12 GB, or 16 where the vocabulary is large, and a 70B to one of 80. A 13B is on a card of 12
-# by less than the record's own plans scatter: take 16. With LoRA a 7B takes 16, also just so, or 24. What QLoRA costs in time and in accuracy, lessons 10 and 12 measure. In a terminal,
+# ("full" is in bf16 with both states in bf16: 67 GB with the roots. An H100 and an A100 80GB are nearly the same size.) So
+# QLoRA with checkpointing does what it is known for: it brings a 7B to a card of 12 GB, or 16 where the vocabulary is
+# large, and a 70B to one of 80. A 13B is on a card of 12 by less than the record's own plans scatter: take 16. With LoRA a
+# 7B takes 16, also just so, or 24. What QLoRA costs in time and in accuracy, lessons 10 and 12 measure. In a terminal,
 # `lorakit memory Llama-3-8B --card t4` tells the same of any plan, and the smallest change that makes it fit.
 
 # %% [markdown]
