@@ -49,6 +49,7 @@ class Case:
 
     @property
     def ends(self) -> tuple[float, float]:
+        """Both ends of the interval, or the one number twice."""
         return self.low, self.low if self.high is None else self.high
 
 
@@ -101,7 +102,7 @@ def report(claim: Claim, cases: Sequence[Case], columns: Sequence[str] = ()) -> 
     middle is shown.
     """
     lines = [f"{claim.words}: {claim.threshold}?"]
-    width = max(len(case.condition) for case in cases)
+    width = max((len(case.condition) for case in cases), default=0)
     if columns:
         grid = {case.condition: [] for case in cases}
         for case in cases:

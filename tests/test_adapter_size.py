@@ -54,6 +54,14 @@ def test_the_base_s_bytes_follow_the_quant_type(tiny_folder, quant_type):
     assert explorer.describe(explorer.value).results["Base in memory"].startswith(f"{expected:,} bytes")
 
 
+def test_the_types_that_were_asked_for_have_their_numbers_and_others_are_named(tiny_folder):
+    model, _ = load_model(tiny_folder, device="cpu")
+    explorer = show_adapter_size(model, quant_types=(None, "int8"), quant_type="int8")
+    assert explorer.describe(explorer.value).results["Base in memory"]
+    with pytest.raises(LorakitError, match="int4"):
+        show_adapter_size(model, quant_types=(None, "int4"))
+
+
 def test_the_default_model_from_its_config_alone():
     explorer = show_adapter_size(LlamaConfig(vocab_size=49_152, hidden_size=576, intermediate_size=1536,
         num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, tie_word_embeddings=True))  # fmt: skip

@@ -107,6 +107,10 @@ def test_a_grid_has_a_line_for_each_condition_and_a_column_for_each_of_its_cases
     ]
 
 
+def test_a_report_of_nothing_says_so():
+    assert report(AT_MOST_1, []).splitlines() == ["it loses little: at most 1 point?", "-> not measured here"]
+
+
 def test_every_claim_can_fail_or_says_what_is_known_of_it():
     for name, claim in CLAIMS.items():
         limits = [limit for limit in (claim.least, claim.most) if math.isfinite(limit)]

@@ -96,3 +96,8 @@ def test_the_grid_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
     monkeypatch.setattr(grid_module, "provenance", lambda: {**here, "device": {"name": "another"}, "rows": []})
     with pytest.raises(grid_module.LorakitError, match="name another file with `--output`"):
         grid_module.measure_grid(path, told.append)
+    for text in ("no JSON", "[]", '{"device": 1}'):
+        (tmp_path / "other.json").write_text(text)
+        with pytest.raises(grid_module.LorakitError, match="is no record of such a run"):
+            grid_module.measure_grid(tmp_path / "other.json", told.append)
+        assert (tmp_path / "other.json").read_text() == text

@@ -10,7 +10,7 @@ import pytest
 import torch
 from memory_plans import MODELS, random_plans
 from torch.profiler import ProfilerActivity, profile
-from transformers import Gemma2Config, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config
+from transformers import Gemma2Config, GPT2Config, LlamaConfig, MistralConfig, OPTConfig, Qwen2Config
 
 from lorakit import LorakitError
 from lorakit.finetune import TrainConfig, add_adapters
@@ -29,7 +29,7 @@ from lorakit.memory.closed_form import constants_bytes
 from lorakit.memory.plan import library_bytes
 from lorakit.memory.step import attention_kernel, batch_of, build_model, build_optimizer, training_step
 from lorakit.memory.tape import Tape, Tensor
-from lorakit.memory.trace import Exact, LiveBytes, dry_attention, dry_optimizer
+from lorakit.memory.trace import LiveBytes, dry_attention, dry_optimizer
 from lorakit.models import load_model, weight_bytes
 
 MIB = 2**20
@@ -101,6 +101,17 @@ def test_a_model_type_that_is_not_covered_is_refused():
         estimate_memory(GPT2Config(), TrainingPlan())
     with pytest.raises(LorakitError, match="model 'Llama-9B' is none of the presets"):
         preset("Llama-9B")
+
+
+def test_a_dry_run_takes_a_model_that_the_estimate_does_not_cover():
+    config = OPTConfig(vocab_size=64, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4)
+    plan = TrainingPlan(micro_batch_size=1, seq_len=16)
+    assert trace_memory(config, plan).allocated_bytes > trace_memory(config, replace(plan, seq_len=8)).allocated_bytes
+
+
+def test_a_target_that_is_named_twice_counts_once():
+    twice, once = (TrainingPlan(target_modules=("q_proj",) * times) for times in (2, 1))
+    assert twice == once
 
 
 def test_what_sdpa_is_depends():
@@ -231,6 +242,20 @@ def real_peak(config, plan):
         live += event.nbytes()
         most = max(most, live)
     return most
+
+
+class Exact:
+    """Counts each tensor as what it is, which is what a CPU's allocator does."""
+
+    def __init__(self):
+        self.allocated = 0
+
+    def malloc(self, size):
+        self.allocated += size
+        return size
+
+    def free(self, size):
+        self.allocated -= size
 
 
 def dry_peak(config, plan):

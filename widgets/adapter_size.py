@@ -77,12 +77,18 @@ def show_adapter_size(
     ]
     value = {"r": r, "lora_alpha": lora_alpha, "target_modules": target_modules, "quant_type": quant_type}
     name = model_name(empty.config) or type(empty).__name__
-    numbers = adapter_numbers(shapes, empty.num_parameters(), controls[0].options, controls[1].options, dtype)
+    ranks, alphas = (control.options for control in controls[:2])
+    numbers = adapter_numbers(shapes, empty.num_parameters(), ranks, alphas, dtype, quant_types)
     return AdapterSize(f"Adapters for {name}", controls, value, numbers, block_svg(shapes, quant_types, plain))
 
 
 def adapter_numbers(
-    shapes: Shapes, parameters: int, ranks: Sequence[int], alphas: Sequence[int], dtype: torch.dtype
+    shapes: Shapes,
+    parameters: int,
+    ranks: Sequence[int],
+    alphas: Sequence[int],
+    dtype: torch.dtype,
+    quant_types: Sequence[str | None],
 ) -> dict[str, Any]:
     """Every number that `AdapterSize` can show, by the settings that it depends on."""
     per_module = {module: target_shapes(shapes, [module]) for module in LINEAR_LAYERS}
@@ -100,7 +106,7 @@ def adapter_numbers(
         }
     return {
         "adapters": adapters,
-        "base": {str(each): base_bytes(parameters, shapes, each, True, dtype) for each in QUANT_TYPES},
+        "base": {str(each): base_bytes(parameters, shapes, each, True, dtype) for each in quant_types},
         "scaling": {str(alpha): {str(r): alpha / r for r in ranks} for alpha in alphas},
         "blocks": len(per_module["q_proj"]),
     }

@@ -9,6 +9,7 @@ from itertools import combinations
 from transformers import PretrainedConfig
 
 from lorakit.errors import LorakitError
+from lorakit.measurements import overheads
 from lorakit.memory.cards import CARDS, Card, estimate_on, fits, needed_bytes
 from lorakit.memory.closed_form import MemoryEstimate, estimate_memory
 from lorakit.memory.plan import DTYPES, TrainingPlan
@@ -177,8 +178,10 @@ def smallest_changes(config: PretrainedConfig, plan: TrainingPlan, card: Card) -
             estimate = estimate_on(config, changed, card)
         except LorakitError:  # such as the float32 of QLoRA on "flash" attention
             return math.inf
-        accumulates = changed.micro_batch_size < plan.micro_batch_size
-        return needed_bytes(estimate) + (accumulation_bytes(config, changed, estimate) if accumulates else 0)
+        if changed.micro_batch_size == plan.micro_batch_size:
+            return needed_bytes(estimate)
+        reserved_share, _ = overheads()
+        return needed_bytes(estimate) + round(reserved_share * accumulation_bytes(config, changed, estimate))
 
     for number in range(1, len(CHANGES) + 1):
         ranks = sorted(combinations(range(len(CHANGES)), number), key=lambda each: each[::-1])
@@ -218,6 +221,7 @@ class Verdict:
 
     @property
     def too_small(self) -> bool:
+        """Whether the card could run the plan, had it the memory."""
         return self.estimate is not None and not fits(self.estimate, self.card)
 
 

@@ -33,6 +33,7 @@ class Piece:
 
     @property
     def is_segment(self) -> bool:
+        """Whether it is all of what was taken from the card in one go."""
         return self.before is None and self.after is None
 
     def __lt__(self, other: "Piece") -> bool:

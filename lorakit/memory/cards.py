@@ -25,10 +25,12 @@ class Card:
 
     @property
     def usable_bytes(self) -> int:
+        """What can be filled: USABLE_PERCENT of the memory, since the driver keeps the rest."""
         return self.memory_bytes * USABLE_PERCENT // 100
 
     @property
     def has_bf16(self) -> bool:
+        """Whether it multiplies in bf16, as an Ampere card and later ones do."""
         return self.capability >= AMPERE
 
 

@@ -46,6 +46,7 @@ class Moment:
 
     @property
     def total_bytes(self) -> int:
+        """All that is alive in it."""
         return sum(value for name, value in vars(self).items() if name != "name")
 
 
@@ -59,10 +60,12 @@ class MemoryEstimate:
 
     @property
     def peak(self) -> Moment:
+        """The moment that takes most."""
         return max(self.moments, key=lambda moment: moment.total_bytes)
 
     @property
     def allocated_bytes(self) -> int:
+        """What torch has allocated in that moment."""
         return self.peak.total_bytes
 
     @property

@@ -94,12 +94,16 @@ def measure_grid(path: Path | None, tell: Callable[[str], object]) -> Path:
         tell: is given a line for each plan.
 
     Raises:
-        LorakitError: no GPU; a record of another device or of other versions.
+        LorakitError: no GPU; a file that is no such record, or one of another device or of other versions.
     """
     record = provenance()
     path = path or FOLDER / f"{slug(record['device']['name'])}.json"
     if path.exists():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            _ = [earlier[name] for name in ("device", "versions", "rows")]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LorakitError(f"'{path}' is no record of such a run: name another file with `--output`.") from error
         for name in ("device", "versions"):
             if earlier[name] != record[name]:
                 raise LorakitError(

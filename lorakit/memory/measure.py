@@ -9,7 +9,7 @@ import torch
 from transformers import PretrainedConfig
 
 from lorakit.errors import LorakitError
-from lorakit.memory.plan import TrainingPlan
+from lorakit.memory.plan import TrainingPlan, resolve_attention
 from lorakit.memory.step import STEPS, attention_kernel, batch_of, build_model, build_optimizer, training_step
 
 TIMED_STEPS = 3
@@ -35,7 +35,7 @@ def measure_memory(config: PretrainedConfig, plan: TrainingPlan) -> Measurement:
     """Run `plan` on the GPU that is there.
 
     Raises:
-        LorakitError: no GPU.
+        LorakitError: no GPU; a plan whose attention this model or this GPU cannot run.
         torch.OutOfMemoryError: one that is too small for the plan.
     """
     if not torch.cuda.is_available():
@@ -48,6 +48,7 @@ def measure_memory(config: PretrainedConfig, plan: TrainingPlan) -> Measurement:
 
 
 def _measure(config: PretrainedConfig, plan: TrainingPlan) -> Measurement:
+    resolve_attention(config, plan, torch.cuda.get_device_capability())  # before the model is built
     model = build_model(config, plan, "cuda")
     optimizer = build_optimizer(model, plan)
     batch = batch_of(config, plan, "cuda")

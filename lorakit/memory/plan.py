@@ -70,7 +70,7 @@ class TrainingPlan:
             modules = ("q_proj", "v_proj") if self.target_modules is None else self.target_modules
             if isinstance(modules, str) or not modules:
                 raise LorakitError(f"target_modules is {modules!r}: list the names of layers, such as ('q_proj',).")
-            object.__setattr__(self, "target_modules", tuple(modules))
+            object.__setattr__(self, "target_modules", tuple(dict.fromkeys(modules)))  # peft, too, takes each once
         if self.method != "qlora" and self.quant_type is not None:
             raise LorakitError(f"quant_type {self.quant_type!r} quantises the base, which is method 'qlora'.")
         if self.method == "qlora":
@@ -107,7 +107,8 @@ def resolve_attention(config: PretrainedConfig, plan: TrainingPlan, capability: 
             "a mask, which is not covered; choose a seq_len up to that."
         )
     capped = getattr(config, "attn_logit_softcapping", None) is not None
-    grouped = config.num_attention_heads != config.num_key_value_heads and head_dim(config) <= 256
+    kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    grouped = config.num_attention_heads != kv_heads and head_dim(config) <= 256
     flash = plan.activation_dtype != torch.float32 and head_dim(config) <= 256 and capability >= AMPERE
     if capped and plan.attention not in ("sdpa", "eager"):
         raise LorakitError(
@@ -121,7 +122,7 @@ def resolve_attention(config: PretrainedConfig, plan: TrainingPlan, capability: 
     if plan.attention == "efficient" and grouped:
         raise LorakitError(
             f"attention 'efficient' takes no grouped heads, and this model has {config.num_attention_heads} heads on "
-            f"{config.num_key_value_heads} pairs of keys and values: use 'sdpa', or 'math'."
+            f"{kv_heads} pairs of keys and values: use 'sdpa', or 'math'."
         )
     if plan.attention != "sdpa":
         return plan.attention

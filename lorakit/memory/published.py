@@ -38,6 +38,7 @@ class PublishedRow:
 
     @property
     def predicted_bytes(self) -> int:
+        """What torch should allocate for this plan in this stack."""
         return estimate_memory(preset(self.model), self.plan, stack=STACKS[self.stack]).allocated_bytes
 
     @property

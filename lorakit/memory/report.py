@@ -95,7 +95,7 @@ def _card_table(verdicts: list[Verdict], plan: TrainingPlan) -> str:
         lines.append(_wrapped(line, fits))
     lines.append(f"The driver keeps some of a card: {USABLE_PERCENT} % of it can be filled.")
     if "bf16" in (plan.dtype, plan.adapter_dtype):
-        lines.append("A T4 has no bf16 of its own and computes in fp16, which takes the same bytes.")
+        lines.append("A T4 has no bf16 of its own and computes in fp16, which takes no more bytes.")
     return "\n".join(lines)
 
 

@@ -62,24 +62,10 @@ def trace_memory(config: PretrainedConfig, plan: TrainingPlan, capability: Capab
     return MemoryTrace(counter.moments, allocator.reserved, model_bytes, start - before)
 
 
-class Exact:
-    """Counts each tensor as what it is, which is what a CPU's allocator does."""
-
-    def __init__(self):
-        self.allocated = 0
-
-    def malloc(self, size: int) -> int:
-        self.allocated += size
-        return size
-
-    def free(self, size: int) -> None:
-        self.allocated -= size
-
-
 class LiveBytes(TorchDispatchMode):
     """Has `allocator` make and free each storage as torch does, and notes the most within each moment."""
 
-    def __init__(self, allocator: CachingAllocator | Exact, workspaces: Mapping[Callable, Callable[..., int]]):
+    def __init__(self, allocator: CachingAllocator, workspaces: Mapping[Callable, Callable[..., int]]):
         super().__init__()
         self.allocator, self.workspaces = allocator, workspaces
         self.blocks: dict[int, Any] = {}
@@ -93,6 +79,7 @@ class LiveBytes(TorchDispatchMode):
         self.note()
 
     def note(self) -> None:
+        """Keep what is allocated now, where it is the moment's most."""
         self.moments[self.moment] = max(self.allocator.allocated, self.moments.get(self.moment, 0))
 
     @contextlib.contextmanager
