@@ -1,8 +1,9 @@
 """What the course needs from PyPI, fetched once through pip by pinned hash and kept in the user's cache.
 
 Going through pip means that a mirror, a proxy or a folder of files that the user has set up serves these too. Nothing
-is ever installed or imported from a fetched archive. A cached folder is complete or absent: it is built beside its
-place, under a lock, and moved there in one step; its manifest lists the size of every file, so that damage is seen.
+is installed or imported from a fetched archive; of a source archive pip itself runs setup.py, to read what it is, once
+the hash is right. A cached folder is complete or absent: it is built beside its place, under a lock, and moved there in
+one step; its manifest lists the size of every file, so that damage is seen.
 """
 
 import contextlib
@@ -116,7 +117,7 @@ def _download(source: Source, workshop: Path) -> Path:
     requirements.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
     downloads, scratch = workshop / "downloads", workshop / "scratch"
     downloads.mkdir(), scratch.mkdir()
-    kind = "--only-binary=:all:" if source.is_wheel else "--no-binary=:all:"
+    kind = "--only-binary=:all:" if source.is_wheel else _no_binary(source)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", kind, "--no-cache-dir"]
     command += ["--retries", "2", "--disable-pip-version-check", "-d", str(downloads), "-r", str(requirements)]
     log = workshop / "pip.log"
@@ -133,6 +134,11 @@ def _download(source: Source, workshop: Path) -> Path:
     if pip.returncode != 0:
         raise _pip_error(source, log.read_text(errors="replace"))
     return next(downloads.iterdir())
+
+
+def _no_binary(source: Source) -> str:
+    # of this package alone: pip may need others to read its archive, and those may come as wheels
+    return f"--no-binary={source.requirement.partition('==')[0]}"
 
 
 def _show_growth(pip: subprocess.Popen, workshop: Path, source: Source) -> None:
@@ -170,7 +176,7 @@ def _pip_error(source: Source, log: str) -> LorakitError:
         return _disk_error(source, OSError(errno.ENOSPC, "No space left on device"))
     errors = [line.strip() for line in log.splitlines() if line.startswith("ERROR")]
     said = errors[-1].removeprefix("ERROR: ").rstrip(".") if errors else (log.strip().splitlines() or ["nothing"])[-1]
-    archive = "" if source.is_wheel else " --no-binary=:all:"
+    archive = "" if source.is_wheel else f" {_no_binary(source)} setuptools wheel"  # what pip reads the archive with
     return LorakitError(
         f"pip could not fetch {source.requirement} (it said: {said}): check the network and try again, or run `pip "
         f"download --no-deps{archive} {source.requirement}` on a machine that has one, bring the file here and set "

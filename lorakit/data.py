@@ -110,7 +110,8 @@ def load_rows(path: str | Path) -> list[Row]:
     """Read rows from a file of JSON lines, each with "prompt" and "completion"."""
     rows = []
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        # utf-8-sig: some programs put a mark in front. split: a row may hold what else splitlines() takes for an end.
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise LorakitError(
             f"the rows in '{path}' could not be read ({error}): name a UTF-8 file of JSON lines."
@@ -134,7 +135,10 @@ def check_rows(rows: Sequence[Row]) -> None:
             value = row.get(key) if isinstance(row, dict) else None
             if not isinstance(value, str) or not value:
                 raise LorakitError(f"row {number} has {value!r} for {key!r}: every row is a dict with a text there.")
-        if row["completion"] not in row.get("label_words", (row["completion"],)):
+        words = row.get("label_words", [row["completion"]])
+        if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) and word for word in words):
+            raise LorakitError(f"row {number} has {words!r} for 'label_words': list the words, or leave it out.")
+        if row["completion"] not in words:
             raise LorakitError(
                 f"row {number} has {row['completion']!r} for 'completion', which is none of its label_words."
             )
@@ -179,16 +183,17 @@ def length_buckets(examples: Sequence[Example], size: int) -> Iterator[list[Exam
         yield by_length[start : start + size]
 
 
-def collate(examples: Sequence[Example], pad_token_id: int) -> Batch:
+def collate(examples: Sequence[Example], pad_token_id: int | None) -> Batch:
     """One batch, padded on the left: `input_ids`, `attention_mask`, `position_ids`, `labels`, each (B, T).
 
-    Every row then ends at the last position, so the logits that count are the last few of each.
+    Every row then ends at the last position, so the logits that count are the last few of each. Padding is masked: for
+    a tokenizer that has no token for it, any will do.
     """
     length = max(len(example.input_ids) for example in examples)
     ids, mask, labels = [], [], []
     for example in examples:
         padding = length - len(example.input_ids)
-        ids.append([pad_token_id] * padding + example.input_ids)
+        ids.append([pad_token_id or 0] * padding + example.input_ids)
         mask.append([0] * padding + [1] * len(example.input_ids))
         labels.append([IGNORED] * (padding + example.prompt_length) + example.completion)
     attention_mask = torch.tensor(mask)

@@ -93,16 +93,23 @@ def pick_device(device: str | torch.device | None = None) -> Choice:
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise LorakitError(f"device '{device}' is not there (torch sees no CUDA GPU): leave `device` out.")
+        if device.index and device.index >= (gpus := torch.cuda.device_count()):
+            raise LorakitError(f"device '{device}' is not there (torch sees {gpus} CUDA GPUs): leave `device` out.")
         gpu = torch.cuda.get_device_name(device)
         # A T4 says yes to the plain question, since torch emulates bf16 there, many times slower than fp16.
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Choice(device, torch.bfloat16, torch.bfloat16, f"{gpu} computes in bf16")
         return Choice(device, torch.float16, torch.float16, f"{gpu} has no bf16 of its own, so fp16 with a loss scaler")
     if device.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise LorakitError(f"device '{device}' is not there (torch sees no Apple GPU): leave `device` out.")
         return Choice(device, torch.float32, torch.float32, "Apple GPU; float32 needs no loss scaler")
+    if device.type != "cpu":
+        raise LorakitError(f"device '{device}' is none that the course runs on: say 'cpu', 'cuda' or 'mps'.")
+    gpu = "its GPU left out" if torch.cuda.is_available() or torch.backends.mps.is_available() else "no GPU"
     if _cpu_has_bf16():
-        return Choice(device, torch.float32, torch.bfloat16, "no GPU; this CPU multiplies bf16 matrices natively")
-    return Choice(device, torch.float32, torch.float32, "no GPU; this CPU has no bf16 arithmetic of its own")
+        return Choice(device, torch.float32, torch.bfloat16, f"{gpu}; this CPU multiplies bf16 matrices natively")
+    return Choice(device, torch.float32, torch.float32, f"{gpu}; this CPU has no AVX-512 or AMX for bf16")
 
 
 def _cpu_has_bf16() -> bool:
@@ -146,6 +153,10 @@ def load_model(
         raise LorakitError(f"quant_type {quant_type!r} is unknown: use None, 'nf4', 'fp4' or 'int8'.")
     choice = pick_device(device)
     if quant_type and choice.device.type == "mps":  # bitsandbytes fetches its Metal kernels from a hub
+        if device is not None:
+            raise LorakitError(
+                f"quant_type {quant_type!r} needs a hub on '{device}': leave `device` out, or say 'cpu'."
+            )
         choice = pick_device("cpu")
     weights_dtype = dtype or choice.dtype
     _quiet()
@@ -226,6 +237,20 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
     # the newer name first: it is absent in transformers 5.15, and the older one is to go in version 6
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable(CHECKPOINTING)
+
+
+def keep_activations(model: PreTrainedModel) -> None:
+    """The other way round: let `model` keep all that the way back needs, as it does if nobody says anything."""
+    if model.is_gradient_checkpointing:
+        (getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable)()
+
+
+def quantization_of(model: torch.nn.Module) -> tuple[str | None, bool]:
+    """The `quant_type` and `double_quant` that a model was loaded with, as `load_model` calls them."""
+    config = getattr(model.config, "quantization_config", None)
+    if config is None:
+        return None, False
+    return ("int8", False) if config.load_in_8bit else (config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant)
 
 
 def fetch_default_model() -> Path:

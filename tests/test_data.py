@@ -1,3 +1,4 @@
+import json
 import random
 
 import pytest
@@ -124,6 +125,8 @@ def test_length_buckets_put_short_with_short():
         ([{"prompt": 3, "completion": "b"}], "row 0 has 3 for 'prompt'"),
         (["text"], "row 0 has None for 'prompt'"),
         ([{"prompt": "a", "completion": "b", "label_words": ("c", "d")}], "row 0 has 'b' .* none of its label_words"),
+        ([{"prompt": "a", "completion": "b", "label_words": None}], "row 0 has None for 'label_words'"),
+        ([{"prompt": "a", "completion": "b", "label_words": "b c"}], "row 0 has 'b c' for 'label_words'"),
     ],
 )
 def test_bad_rows_are_named(rows, names):
@@ -137,6 +140,13 @@ def test_rows_are_read_from_json_lines(tmp_path):
         '{"prompt": "Grüße", "completion": " ja"}\n\n{"prompt": "b", "completion": "c"}\n', encoding="utf-8"
     )
     assert load_rows(path) == [{"prompt": "Grüße", "completion": " ja"}, {"prompt": "b", "completion": "c"}]
+
+
+def test_a_row_may_hold_any_line_separator_and_a_file_may_begin_with_a_mark(tmp_path):
+    row = {"prompt": "one\u2028two\x85three", "completion": "c"}
+    text = "\n".join([json.dumps(row, ensure_ascii=False)] * 2)
+    (tmp_path / "rows.jsonl").write_text(text, encoding="utf-8-sig")
+    assert load_rows(tmp_path / "rows.jsonl") == [row, row]
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import signal
+import warnings
 
 import bitsandbytes as bnb
 import pytest
 import torch
 import torch.nn.functional as F
 from bitsandbytes.nn import Linear4bit
-from peft import PeftModel
+from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 from tiny import ROWS
 
@@ -24,10 +26,12 @@ from lorakit.finetune import (
     evaluate,
     finetune,
     learning_rate_at,
+    loop,
     lora_b_gradients,
     require_gradients,
     wilson_interval,
 )
+from lorakit.finetune.adapters import peft_config
 from lorakit.finetune.loop import held_by
 from lorakit.models import compute_dtype, load_model
 
@@ -120,12 +124,32 @@ def test_a_wrong_layer_is_named_even_beside_a_right_one(tiny):
 
 
 def test_a_base_that_does_not_fit_the_method_is_named(tiny, tiny_nf4):
-    with pytest.raises(LorakitError, match=r"'qlora' does not fit a base that is not quantised: .*quant_type='nf4'"):
-        add_adapters(tiny[0], TrainConfig(method="qlora"))
-    with pytest.raises(
-        LorakitError, match=r"'lora' does not fit a base that is quantised: load_model\(quant_type=None\)"
-    ):
-        add_adapters(tiny_nf4[0], TrainConfig())
+    for base, config, said in [
+        (
+            tiny,
+            {"method": "qlora"},
+            r"'nf4' does not fit a base whose quant_type is None: load_model\(quant_type='nf4'",
+        ),
+        (tiny_nf4, {}, r"None does not fit a base whose quant_type is 'nf4': load_model\(quant_type=None\)"),
+        (tiny_nf4, {"quant_type": "fp4"}, "'fp4' does not fit a base whose quant_type is 'nf4'"),
+        (tiny_nf4, {"quant_type": "nf4", "double_quant": False}, "loaded with double_quant True and .* has False"),
+    ]:
+        with pytest.raises(LorakitError, match=said):
+            add_adapters(base[0], TrainConfig(**config))
+
+
+def test_adapters_of_an_earlier_call_leave_no_trace(tiny_folder):
+    fresh, used = (load_model(tiny_folder, device="cpu")[0] for _ in range(2))
+    add_adapters(used, config_of(target_modules=("q_proj", "down_proj"), gradient_checkpointing=True))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "You are trying to modify a model with PEFT for a second time")
+        again = add_adapters(used, config_of(target_modules=("v_proj",)))
+    once = add_adapters(fresh, config_of(target_modules=("v_proj",)))
+    assert {name: w.tolist() for name, w in again.named_parameters() if w.requires_grad} == {
+        name: w.tolist() for name, w in once.named_parameters() if w.requires_grad
+    }
+    assert again.state_dict().keys() == once.state_dict().keys()
+    assert not again.is_gradient_checkpointing
 
 
 def test_adapters_that_do_not_fit_the_config_are_named(tiny, rows):
@@ -133,6 +157,16 @@ def test_adapters_that_do_not_fit_the_config_are_named(tiny, rows):
     adapted = add_adapters(model, config_of(r=4))
     with pytest.raises(LorakitError, match="adapters have r 4 and the config has 8"):
         finetune(config_of(), adapted, tokenizer, train=rows)
+    with pytest.raises(LorakitError, match=r"adapters are on \['q_proj', 'v_proj'\] and the config has \['o_proj'\]"):
+        finetune(config_of(r=4, target_modules=("o_proj",)), adapted, tokenizer, train=rows)
+
+
+def test_an_adapter_of_another_name_is_trained_and_not_kept_in_a_folder(tiny_folder, tmp_path, rows):
+    base, tokenizer = load_model(tiny_folder, device="cpu")
+    model = get_peft_model(base, peft_config(config_of()), adapter_name="mine")
+    with pytest.raises(LorakitError, match="in use is called 'mine', and output_dir keeps the one called 'default'"):
+        finetune(config_of(), model, tokenizer, train=rows, output_dir=tmp_path)
+    assert finetune(config_of(), model, tokenizer, train=rows).losses
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
@@ -344,6 +378,23 @@ def test_resume_gives_the_same_adapter_bit_for_bit(method, how, compute, tiny_fo
     assert not (tmp_path / "parts" / "checkpoint.pt").exists()
 
 
+def test_what_fails_after_the_last_step_loses_nothing(tiny_folder, tmp_path, rows, monkeypatch):
+    def fail_the_second_time(*arguments):
+        if done:
+            raise KeyboardInterrupt
+        done.append(real(*arguments))
+        return done[0]
+
+    done, real, run = [], loop.evaluate, {"train": rows, "output_dir": tmp_path / "run"}
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "evaluate", fail_the_second_time)
+        finetune(config_of(), *base_of("lora", tiny_folder), **run)
+    rest = finetune(config_of(), *base_of("lora", tiny_folder), resume=True, **run)
+    whole = finetune(config_of(), *base_of("lora", tiny_folder), train=rows)
+    assert (rest.losses, rest.after) == (whole.losses, whole.after)
+    assert held_by(tmp_path / "run") == "finished adapter"
+
+
 def test_the_seed_decides_and_nothing_else(tiny_folder, tmp_path, rows):
     for name, seed in [("a", 0), ("b", 0), ("c", 1)]:
         finetune(config_of(seed=seed), *base_of("lora", tiny_folder), train=rows, output_dir=tmp_path / name)
@@ -359,6 +410,11 @@ def test_a_checkpoint_of_another_run_is_refused(tiny_folder, tmp_path, rows):
         finetune(config_of(r=4), *base_of("lora", tiny_folder), resume=True, **run)
     with pytest.raises(LorakitError, match="made with other rows"):
         finetune(config_of(), *base_of("lora", tiny_folder), resume=True, **{**run, "train": rows[:5]})
+    with pytest.raises(LorakitError, match="made with other rows, to train or to judge on"):
+        finetune(config_of(), *base_of("lora", tiny_folder), resume=True, held_out=rows[:5], **run)
+    other = shutil.copytree(tiny_folder, tmp_path / "other")
+    with pytest.raises(LorakitError, match="or with another model"):
+        finetune(config_of(), *base_of("lora", other), resume=True, **run)
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"half")
     with pytest.raises(LorakitError, match=r"checkpoint .* cannot be read"):
         finetune(config_of(), *base_of("lora", tiny_folder), resume=True, **run)
@@ -424,6 +480,10 @@ def test_what_cannot_be_trained_on_is_named(tiny, tmp_path):
         finetune(config_of(), *tiny, train=[])
     with pytest.raises(LorakitError, match=r"row 0 has \d+ tokens, and this model reads 256"):
         finetune(config_of(), *tiny, train=[{"prompt": "word " * 300, "completion": " end"}])
+    with pytest.raises(LorakitError, match="checkpoint_every is 0"):
+        finetune(config_of(), *tiny, train=ROWS, checkpoint_every=0)
+    with pytest.raises(LorakitError, match="name it as output_dir"):
+        finetune(config_of(), *tiny, train=ROWS, resume=True)
     with pytest.raises(LorakitError, match="pass both"):
         finetune(config_of(), tiny[0], train=ROWS)
     (tmp_path / "file").write_text("")

@@ -128,6 +128,26 @@ def test_apple_silicon_gets_its_gpu_in_float32(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert pick_device() == Choice(torch.device("mps"), torch.float32, torch.float32, pick_device().why)
+    assert pick_device("cpu").why.startswith("its GPU left out; ")
+    with pytest.raises(LorakitError, match="quant_type 'nf4' needs a hub on 'mps'"):
+        load_model(quant_type="nf4", device="mps")
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("mps", "'mps' is not there"), ("meta", "'meta' is none that the course runs on")]
+)
+def test_a_device_that_this_machine_or_the_course_does_not_have_is_named(monkeypatch, device, said):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(LorakitError, match=said):
+        pick_device(device)
+
+
+def test_a_gpu_that_is_not_among_those_that_are_there_is_named(monkeypatch):
+    gpu(monkeypatch, "NVIDIA A100", native_bf16=True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert pick_device("cuda:0").dtype == torch.bfloat16
+    with pytest.raises(LorakitError, match=r"'cuda:9' is not there \(torch sees 1 CUDA GPUs\)"):
+        pick_device("cuda:9")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def _recording(model: PreTrainedModel, cache: dict[str, Tensor]) -> Iterator[Non
         yield
     finally:
         model.set_attn_implementation(earlier)
+        AttentionInterface.register(RECORDING, partial(_attention, {}))  # transformers keeps it: let go of the cache
         for hook in hooks:
             hook.remove()
 

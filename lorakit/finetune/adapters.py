@@ -4,38 +4,60 @@ import hashlib
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 
 from lorakit.errors import LorakitError
 from lorakit.finetune.config import TrainConfig
 from lorakit.lora import check_target_modules
-from lorakit.models import CHECKPOINTING, checkpoint_activations
+from lorakit.models import CHECKPOINTING, checkpoint_activations, keep_activations, quantization_of
 
 
 def add_adapters(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
     """Freeze `model` and put a fresh adapter beside each layer named in `config.target_modules`.
 
     B starts at zero, so the output has not changed yet. (A quantised base is first prepared for training: what is left
-    in 16 bits, embeddings, norms and head, becomes float32. Take a baseline of its output after this call.)
+    in 16 bits, embeddings, norms and head, becomes float32. Take a baseline of its output after this call.) Adapters of
+    an earlier call are taken off.
 
     Raises:
-        LorakitError: a layer name that the model does not have; a base whose quantisation does not fit `config.method`.
+        LorakitError: a layer name that the model does not have; a base whose quantisation is not that of `config`.
     """
-    quantised = bool(getattr(model, "is_quantized", False))
-    if quantised != (config.method == "qlora"):
-        right = f"quant_type={config.quant_type!r}" if config.method == "qlora" else "quant_type=None"
-        has = "is quantised" if quantised else "is not quantised"
-        raise LorakitError(
-            f"method {config.method!r} does not fit a base that {has}: load_model({right}) gives the right one."
-        )
+    check_quantization(model, config)
+    _take_off_adapters(model)
     layers = [name for name, module in model.named_modules() if hasattr(module, "in_features")]
     check_target_modules(layers, config.target_modules)
-    if quantised:
+    keep_activations(model)  # whatever an earlier call asked for
+    if config.method == "qlora":
         model = prepare_model_for_kbit_training(model, config.gradient_checkpointing, CHECKPOINTING)
     elif config.gradient_checkpointing:
         checkpoint_activations(model)
     torch.manual_seed(config.seed)  # A is drawn at random
     return get_peft_model(model, peft_config(config))
+
+
+def check_quantization(model: PreTrainedModel | PeftModel, config: TrainConfig) -> None:
+    """Raise LorakitError unless the base is quantised as `config` says."""
+    has, double_quant = quantization_of(model)
+    if has != config.quant_type:
+        raise LorakitError(
+            f"method {config.method!r} with quant_type {config.quant_type!r} does not fit a base whose quant_type is "
+            f"{has!r}: load_model(quant_type={config.quant_type!r}) gives the right one."
+        )
+    if has in ("nf4", "fp4") and double_quant != config.double_quant:
+        raise LorakitError(
+            f"the base was loaded with double_quant {double_quant!r} and the config has {config.double_quant!r}: make "
+            "them agree."
+        )
+
+
+def _take_off_adapters(model: PreTrainedModel) -> None:
+    """Leave the base bare: peft keeps old adapters, in use and trained, beside layers that it is not asked for now."""
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            model.set_submodule(name, layer.get_base_layer())
+    if hasattr(model, "peft_config"):
+        del model.peft_config
 
 
 def peft_config(config: TrainConfig) -> LoraConfig:

@@ -17,12 +17,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorakit.data import Example, Row, check_rows, collate, encode, length_buckets, split_reviews, step_rows
 from lorakit.errors import LorakitError
-from lorakit.finetune.adapters import add_adapters, require_gradients
+from lorakit.finetune.adapters import add_adapters, check_quantization, require_gradients
 from lorakit.finetune.config import TrainConfig
 from lorakit.finetune.evaluation import Evaluation, completion_loss, evaluate
 from lorakit.finetune.machine import Progress, interrupt_after_step, measured_peak, progress_bar
 from lorakit.housekeeping import write_whole
-from lorakit.models import compute_dtype, load_model
+from lorakit.models import compute_dtype, load_model, model_name
 
 QUICK_EVALUATION = 400
 """Held-out sentences that a run is evaluated on, before and after, where nothing else is given."""
@@ -104,18 +104,25 @@ def finetune(
     Raises:
         LorakitError: bad rows or layers, a folder in use, a checkpoint of another run, or no gradient at the adapters.
     """
+    if type(checkpoint_every) is not int or checkpoint_every < 1:
+        raise LorakitError(f"checkpoint_every is {checkpoint_every!r}: it is a whole number of at least 1.")
+    if resume and output_dir is None:
+        raise LorakitError("resume=True goes on in the folder of a run: name it as output_dir.")
     if (model is None) != (tokenizer is None):
         raise LorakitError("a model needs its own tokenizer: pass both, as load_model() returns them, or neither.")
     train, held_out = rows_or_reviews(train, held_out)
     folder = _claim(output_dir, resume)
     if model is None:
         model, tokenizer = load_model(quant_type=config.quant_type, double_quant=config.double_quant)
-    model = _check_adapters(model, config) if isinstance(model, PeftModel) else add_adapters(model, config)
+    if isinstance(model, PeftModel):
+        _check_adapters(model, config, folder)
+    else:
+        model = add_adapters(model, config)
     examples = encode(train, tokenizer)
     _check_lengths(examples, model)
     rows_at_once = 4 * config.micro_batch_size  # without gradients no activation is kept, so more rows fit
     with measured_peak(model.device) as peak:
-        run = _Run(config, model, tokenizer, examples)
+        run = _Run(config, model, tokenizer, examples, held_out)
         saved = run.load(folder / CHECKPOINT) if folder and resume and (folder / CHECKPOINT).exists() else None
         before = Evaluation(**saved) if saved else evaluate(model, tokenizer, held_out, rows_at_once, progress)
         stopped = run.train(before, callback, folder, checkpoint_every, progress)
@@ -146,9 +153,15 @@ class _Run:
     """The state that a checkpoint keeps: adapter, optimizer, loss scaler, random numbers, what was seen so far."""
 
     def __init__(
-        self, config: TrainConfig, model: PeftModel, tokenizer: PreTrainedTokenizerBase, examples: list[Example]
+        self,
+        config: TrainConfig,
+        model: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        examples: list[Example],
+        held_out: Sequence[Row],
     ):
-        self.config, self.model, self.tokenizer, self.examples = config, model, tokenizer, examples
+        self.config, self.model, self.tokenizer = config, model, tokenizer
+        self.examples, self.held_out = examples, held_out
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.weights, lr=config.learning_rate, weight_decay=0.0)
         # fp16 gradients underflow to zero unless the loss is scaled up; float32 and bf16 have the range.
@@ -174,7 +187,7 @@ class _Run:
                 bar.set_postfix(loss=f"{step.loss:.3f}")
                 last = step.step == config.steps
                 stop = bool(callback and callback(step)) or interrupted.is_set()
-                if folder and not last and (stop or step.step % checkpoint_every == 0):
+                if folder and (stop or last or step.step % checkpoint_every == 0):  # last: what follows may fail
                     self.save(folder / CHECKPOINT, before)
                 if stop and not last:
                     return True
@@ -233,7 +246,7 @@ class _Run:
             "losses": self.losses,
             "tokens": self.tokens,
             "seconds": self.seconds,
-            "adapter": get_peft_model_state_dict(self.model),
+            "adapter": get_peft_model_state_dict(self.model, save_embedding_layers=False),  # else peft asks the hub
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
@@ -256,8 +269,8 @@ class _Run:
                 )
         if state["data"] != self.fingerprint():
             raise LorakitError(
-                f"the checkpoint in '{path.parent}' was made with other rows: resume it with the same ones, or name "
-                "another folder."
+                f"the checkpoint in '{path.parent}' was made with other rows, to train or to judge on, or with another "
+                "model: resume it with the same ones, or name another folder."
             )
         load_adapter_weights(self.model, state["adapter"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -269,8 +282,9 @@ class _Run:
         return state["before"]
 
     def fingerprint(self) -> str:
-        """Hash of the rows as token ids."""
-        return hashlib.sha256(repr(self.examples).encode()).hexdigest()
+        """Hash of the model's name and of all rows, those to train on as token ids."""
+        told = (model_name(self.model.config), self.examples, list(self.held_out))
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def learning_rate_at(index: int, config: TrainConfig) -> float:
@@ -282,15 +296,27 @@ def learning_rate_at(index: int, config: TrainConfig) -> float:
     return config.learning_rate * factor[config.lr_scheduler_type]
 
 
-def _check_adapters(model: PeftModel, config: TrainConfig) -> PeftModel:
+def _check_adapters(model: PeftModel, config: TrainConfig, folder: Path | None) -> None:
+    """Refuse adapters or a base that are not what `config` says, and a name that peft saves in a folder of its own."""
+    check_quantization(model, config)
+    if folder and model.active_adapter != "default":
+        raise LorakitError(
+            f"the adapter in use is called {model.active_adapter!r}, and output_dir keeps the one called 'default': "
+            "load it under that name, or leave output_dir out."
+        )
     adapter = model.active_peft_config
+    modules = adapter.target_modules
+    if not isinstance(modules, str) and set(modules) != set(config.target_modules):
+        raise LorakitError(
+            f"the model's adapters are on {sorted(modules)} and the config has {sorted(config.target_modules)}: make "
+            "them agree."
+        )
     for name in ("r", "lora_alpha", "lora_dropout"):
         has, wanted = getattr(adapter, name), getattr(config, name)
         if has != wanted:
             raise LorakitError(
                 f"the model's adapters have {name} {has!r} and the config has {wanted!r}: make them agree."
             )
-    return model
 
 
 def _save_adapter(model: PeftModel, folder: Path) -> None:

@@ -97,10 +97,12 @@ def apply_lora(
     """Freeze `model` and wrap each layer that `target_modules` names, in place; returns the model.
 
     Raises:
-        LorakitError: a name that no layer has, or a model that has LoRA already.
+        LorakitError: no name, one that no layer has, or a model that has LoRA already.
     """
     if any(True for _ in lora_layers(model)):
         raise LorakitError("this model has LoRA already: load a fresh one, or train the adapters that it has.")
+    if not target_modules:
+        raise LorakitError(f"target_modules is {target_modules!r}: name at least one layer, such as ['q_proj'].")
     layers = {name: module for name, module in model.named_modules() if hasattr(module, "in_features")}
     check_target_modules(layers, target_modules)
     model.requires_grad_(False)

@@ -33,6 +33,8 @@ def target_shapes(shapes: Shapes, target_modules: Collection[str]) -> dict[str, 
 
 def check_target_modules(layers: Collection[str], target_modules: Collection[str]) -> None:
     """Raise LorakitError for a name that no layer has; peft itself is silent about a wrong one beside a right one."""
+    if isinstance(target_modules, str):
+        raise LorakitError(f"target_modules is {target_modules!r}: list the names of layers, such as ['q_proj'].")
     for wanted in target_modules:
         if not any(is_target(layer, wanted) for layer in layers):
             has = ", ".join(sorted(set(map(last_name, layers))))
