@@ -41,7 +41,7 @@ from release import release
 from terms import index_text, read_terms
 
 from lorakit import __version__
-from lorakit.course import KEPT, MAP_PAGE, TERMS, about_cell, fresh_notebook, notebook_text
+from lorakit.course import KEPT, MAP_PAGE, TERMS, about_cell, fresh_notebook, keep_copy, notebook_text
 from lorakit.errors import LorakitError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -175,6 +175,8 @@ def build(source: Path, root: Path, sentences: list[str], executing: bool) -> st
         if leaks := cells_with_sentences(solved, sentences):
             raise LorakitError(f"{lesson}: cell {leaks[0]} holds a sentence of the data set: tag it private-output.")
         done = f"built and executed in {time.perf_counter() - started:.1f} s"
+    if (old := load(learner_path)) and any(cell.execution_count for cell in code_cells(old)):  # somebody's work
+        done += f"; what was in {learner_path.name} is kept as {keep_copy(learner_path).name}"
     write(learner_path, notebook_text(learner))
     write(solved_path, notebook_text(solved))
     return f"{lesson}: {done}"

@@ -275,6 +275,13 @@ def memory(
     ] = False,
 ) -> None:
     """Predict a training step's GPU memory, as in lesson 11, and say what makes it fit."""
+    from lorakit.memory import TrainingPlan, find_card
+
+    settings = _given(ctx, TrainingPlan)
+    if output and not measure:
+        raise LorakitError(f"`--output {output}` names the record of `--measure`: give both, or neither.")
+    if (measure or published) and (model or card or settings or measure == published):
+        raise LorakitError("`--measure` and `--published` stand alone, with no model and no plan: leave the rest out.")
     if published:
         from lorakit.memory.published import published_table
 
@@ -285,12 +292,10 @@ def memory(
 
         measure_grid(output, typer.echo)
         return
-    from lorakit.memory import TrainingPlan, find_card
     from lorakit.memory.report import memory_report
 
-    plan = TrainingPlan(**_given(ctx, TrainingPlan))
     asked = find_card(card) if card else None
-    typer.echo(memory_report(*_shape(model), plan, asked))
+    typer.echo(memory_report(*_shape(model), TrainingPlan(**settings), asked))
 
 
 GRADE_WARNING = """Grading runs the code of the notebooks it is given. Each runs in a scratch folder, with a time limit,
@@ -315,6 +320,8 @@ def grade(
         raise LorakitError(f"Grading needs `{missing[0]}`: run `pip install 'lorakit[grade]'`.")
     from lorakit.grading import classroom, grade, report
 
+    for file in filter(None, (json_file, csv_file)):
+        report.check_writable(file)
     if class_folder is None:
         reports = []
         for path, lesson in _to_grade(lessons or []):

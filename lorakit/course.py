@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorakit.errors import LorakitError
+from lorakit.housekeeping import write_whole
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -186,12 +187,10 @@ def copy_lessons(shipped: Path, folder: Path) -> str:
         for file in files:
             target = folder / file.relative_to(shipped)
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with target.open("xb") as new:  # x: a file that exists is never opened for writing
-                    new.write(file.read_bytes())
-                copied += 1
-            except FileExistsError:
-                pass
+            if target.exists() or target.is_symlink():
+                continue
+            write_whole(target, lambda half, file=file: half.write_bytes(file.read_bytes()))
+            copied += 1
     except OSError as error:
         raise LorakitError(
             f"the lessons could not be copied to {folder} ({error.strerror}): choose another place with `--folder`."
@@ -222,7 +221,7 @@ def reset_lesson(path: Path, lesson: str) -> Path | None:
     try:
         half.write_bytes(fresh)
         # The old one is copied and not moved, so that whenever this is killed a whole notebook is at `path`.
-        kept = _keep(path) if path.exists() else None
+        kept = keep_copy(path) if path.exists() else None
         os.replace(half, path)
         return kept
     except OSError as error:
@@ -234,8 +233,8 @@ def reset_lesson(path: Path, lesson: str) -> Path | None:
             half.unlink()
 
 
-def _keep(path: Path) -> Path:
-    """Copy a notebook to a dated name that no file has yet."""
+def keep_copy(path: Path) -> Path:
+    """Copy a notebook to a dated name that no file has yet; returns that."""
     old, dated = path.read_bytes(), f"{path.stem}-{datetime.now():%Y-%m-%d-%H%M%S}"
     for end in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
         kept = path.with_name(f"{dated}{end}.ipynb")

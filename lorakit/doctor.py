@@ -15,7 +15,7 @@ from pathlib import Path
 
 GIB = 2**30
 OK, OPTIONAL, BROKEN = "ok", "--", "!!"  # a text mark, so that colour is never needed
-NEEDED = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "gguf", "ipywidgets", "plotly")
+NEEDED = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "gguf", "ipywidgets", "anywidget", "plotly")
 WANTED = ("jupyterlab", "nbval", "jupytext")  # for `lorakit lab`, for grading, for writing lessons
 
 

@@ -311,6 +311,14 @@ def test_what_has_no_adapter_to_dial_is_refused(tiny):
         show_adapter_dial(adapted(model), None)
 
 
+@pytest.mark.parametrize("start", ["pissa", "olora", "pissa_niter_4"])
+def test_an_adapter_whose_start_changes_the_base_is_refused(start, tiny):
+    model, tokenizer = tiny
+    changed = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=start))
+    with pytest.raises(LorakitError, match=f"init_lora_weights='{start}', which changes the base too"):
+        show_adapter_dial(changed, tokenizer)
+
+
 @pytest.mark.parametrize(
     "config",
     [

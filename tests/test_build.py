@@ -21,7 +21,7 @@ from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from lorakit import __version__
-from lorakit.course import fresh_notebook, load_notebook, notebook_text
+from lorakit.course import KEPT, fresh_notebook, load_notebook, notebook_text
 from lorakit.errors import LorakitError
 
 SECRET = 'A sentence, with "quotes" & l\'été, that nobody may publish.'
@@ -583,6 +583,20 @@ def test_a_check_finds_a_source_that_breaks_a_rule(executed, capsys):
     edit_source(executed, "# More words.\n", "# More words.\n\n# %%\n1\n\n")
     (line,) = check(executed, capsys)
     assert "no words" in line and line.endswith("Then run `python lessons/build.py 07_seven`.")
+
+
+def test_a_build_keeps_what_somebody_has_filled_in(course, capsys):
+    build.main([], root=course)
+    learner = next((course / "lessons").glob("[0-9]*.ipynb"))
+    notebook = nbformat.read(learner, as_version=4)
+    cell = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    cell.source, cell.execution_count = "hours_of_work = 1", 1
+    nbformat.write(notebook, learner)
+    capsys.readouterr()
+    build.main([], root=course)
+    (kept,) = (path for path in learner.parent.glob("*.ipynb") if KEPT.search(path.stem))
+    assert "hours_of_work" in kept.read_text() and "hours_of_work" not in learner.read_text()
+    assert f"what was in {learner.name} is kept as {kept.name}" in capsys.readouterr().out
 
 
 def test_a_killed_build_leaves_the_old_notebook_whole(course, monkeypatch):

@@ -21,7 +21,18 @@ from wrong_answers import exercise_cells, exercises, right_answers, wrong_answer
 
 from lorakit.checks import CheckFailed, forget_progress, frame, hint, solution
 from lorakit.checks import help as help_module
-from lorakit.checks.frame import EXERCISES, SHOWN, Answer, Trial, as_number, captured, describe, is_stub, judge, same
+from lorakit.checks.frame import (
+    EXERCISES,
+    SHOWN,
+    Answer,
+    Trial,
+    as_number,
+    captured,
+    describe,
+    is_stub,
+    judge,
+    same,
+)
 from lorakit.checks.lesson12 import capstone
 from lorakit.errors import LorakitError
 from lorakit.finetune import Evaluation, TrainConfig
@@ -223,6 +234,11 @@ def test_an_error_in_the_answer_names_its_line_and_what_was_given():
         message,
     )
     assert message.endswith("\nIn line 3: for i, o, b in shapes:")
+
+
+def test_a_built_in_that_raises_is_an_answer_like_others():
+    with pytest.raises(CheckFailed, match=r"given argument 1 = \d+, argument 2 = .*raised "):
+        Answer(torch.mul)(3, [])
 
 
 def test_an_error_below_the_answers_own_lines_names_the_line_that_called():

@@ -37,6 +37,13 @@ def test_whose_a_notebook_is(tmp_path):
         hand_in(tmp_path / name, "")
     hand_in(tmp_path / "ada" / ".ipynb_checkpoints" / "00_start_here-checkpoint.ipynb", "")
     hand_in(tmp_path / "00_start_here.ipynb", "")
+    for name in [  # what else is in a learner's folder of lessons
+        "ada/solutions/00_start_here.ipynb",
+        "ada/course_map.ipynb",
+        "ada/00_start_here-2026-11-28-101500.ipynb",
+        "__MACOSX/ada/._00_start_here.ipynb",
+    ]:
+        hand_in(tmp_path / name, "")
     found = {str(each.file.relative_to(tmp_path)): each.learner for each in find_submissions(tmp_path)}
     assert found == {
         "00_start_here.ipynb": "00_start_here",
@@ -125,6 +132,7 @@ def test_the_command_grades_a_class(tmp_path):
         (["grade", "--class", "class", "00"], "leave out '00'"),
         (["grade", "--class", "nowhere"], "'nowhere' is not a folder"),
         (["grade", "gone.ipynb"], "There is no notebook 'gone.ipynb'"),
+        (["grade", "--class", "class", "--csv", "no/out.csv"], "'no/out.csv' could not be written"),
     ],
 )
 def test_a_wrong_call_is_one_sentence(arguments, said, tmp_path):

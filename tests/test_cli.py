@@ -792,7 +792,7 @@ def test_the_cards_with_room_left_and_what_makes_it_fit_where_there_is_none():
         assert " ".join(line.split()) == f"{card.name} {numbers} {fits}"
     assert lines[len(CARDS) + 1 :] == [
         "The driver keeps some of a card: 97 % of it can be filled.",
-        "A T4 has no bf16 of its own and computes in fp16, which takes the same bytes.",
+        "A T4 has no bf16 of its own and computes in fp16, which takes no more bytes.",
     ]
     assert "bf16 of its own" not in memory("Llama-2-7B", "--dtype", "fp16")
 
@@ -871,6 +871,21 @@ def test_without_a_gpu_the_memory_command_measures_nothing(monkeypatch):
     refused = invoke("memory", "--measure")
     assert refused.exit_code == 1
     assert "nothing can be measured: the records that are there stay" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["Llama-3-8B", "--output", "plan.json"], "`--output plan.json` names the record of `--measure`"),
+        (["Llama-3-8B", "--measure"], "stand alone, with no model and no plan"),
+        (["--published", "--r", "64"], "stand alone, with no model and no plan"),
+        (["--published", "--measure"], "stand alone, with no model and no plan"),
+    ],
+)
+def test_what_the_memory_command_would_leave_unused_is_refused(arguments, said):
+    refused = invoke("memory", *arguments)
+    assert refused.exit_code == 1
+    assert said in " ".join(refused.output.split())
 
 
 def test_a_card_that_lacks_the_attention_is_told_apart_from_one_that_is_too_small():

@@ -213,6 +213,19 @@ def test_a_place_that_cannot_be_written_is_named(shipped, tmp_path, monkeypatch)
         course.copy_lessons(shipped, tmp_path / "mine")
 
 
+def test_a_full_disk_leaves_no_half_of_a_lesson(shipped, tmp_path, monkeypatch):
+    def half_of_it(path, content):
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(LorakitError, match="No space left"):
+        patched.setattr(Path, "write_bytes", half_of_it)
+        course.copy_lessons(shipped, tmp_path / "mine")
+    assert [path for path in (tmp_path / "mine").rglob("*") if path.is_file()] == []
+    assert "0 that were there already" in course.copy_lessons(shipped, tmp_path / "mine")
+
+
 def test_what_a_learner_kept_is_not_copied(shipped, tmp_path):
     (shipped / f"06_lora-{NOW}.ipynb").write_text("mine")
     course.copy_lessons(shipped, tmp_path / "mine")
@@ -274,7 +287,7 @@ def refuse(*_, **__):
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
-@pytest.mark.parametrize("step", [(Path, "write_bytes"), (course, "_keep"), (os, "replace")])
+@pytest.mark.parametrize("step", [(Path, "write_bytes"), (course, "keep_copy"), (os, "replace")])
 def test_a_folder_that_cannot_be_written_is_named_and_the_notebook_stays(shipped, monkeypatch, step):
     path = Path("06_lora.ipynb").absolute()
     path.write_text("mine")
@@ -299,7 +312,7 @@ class Killed(BaseException):
     """A process that ends at once."""
 
 
-@pytest.mark.parametrize("step", [(course, "_keep"), (os, "replace")])
+@pytest.mark.parametrize("step", [(course, "keep_copy"), (os, "replace")])
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_step_a_whole_notebook_is_there_and_the_old_one_too(shipped, monkeypatch, step, after):
     path, done = Path("06_lora.ipynb"), getattr(*step)

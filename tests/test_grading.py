@@ -34,12 +34,15 @@ from lorakit.grading.submission import read_lesson, same_code, shadowed
         ("def f(a, b=d):\n    local = a + outer\n    return local", {"f"}, {"outer", "d"}),
         ("class C(Base):\n    x = y", {"C"}, {"Base", "y"}),
         ("[i for i in xs if i > low]", set(), {"xs", "low"}),
+        ("d = {k: [f(v, w) for w in v] for k, v in pairs}", {"d"}, {"f", "pairs"}),
+        ("s = {i for i in xs} | {(last := j) for j in xs}", {"s", "last"}, {"xs"}),
         ("def f():\n    global g\n    g = 1", {"f", "g"}, set()),
         ("for a, b in pairs:\n    print(a)", {"a", "b"}, {"pairs", "a", "print"}),
         ("with open(p) as f:\n    text = f.read()", {"f", "text"}, {"open", "p", "f"}),
         ("%time x = y\n!ls {folder}", set(), {"get_ipython"}),
         ("await thing()", set(), {"thing"}),
         ("def f(:", set(), set()),
+        ("x = " + " + ".join("1" for _ in range(2000)), set(), set()),  # too deep to be written out
     ],
 )
 def test_names(source, bound, used):

@@ -1,5 +1,6 @@
 """The README's promises that a test can hold: its two commands, and what CI makes of them."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+import lorakit
 
 tomllib = pytest.importorskip("tomllib", reason="tomllib came with Python 3.11")
 
@@ -61,6 +64,35 @@ def test_the_floors_are_the_versions_that_the_floor_run_holds():
 def test_ci_runs_the_floor():
     assert ".ci/floor" in (ROOT / ".ci" / "run").read_text().splitlines()
     assert (ROOT / ".ci" / "floor").stat().st_mode & 0o111
+
+
+def table(column):
+    """The last two columns of the table of lessons by lesson: 2 for the reader's time, 1 for the machine's."""
+    rows = re.findall(r"^\| \[.+?\]\(lessons/solutions/(\w+)\.ipynb\) (\|.+)$", README, re.M)
+    return {lesson: cells.split(" | ")[-column].removesuffix(" |") for lesson, cells in rows}
+
+
+def test_the_readers_time_is_what_each_lesson_says():
+    sources = sorted((ROOT / "lessons" / "source").glob("*.py"))
+    said = {source.stem: re.search(r"^# \*About (\d+ min)utes", source.read_text(), re.M)[1] for source in sources}
+    assert table(2) == said
+    hours = sum(int(time.split()[0]) for time in said.values()) / 60
+    assert f"plan {hours:.0f} hours" in README
+
+
+def test_the_machines_times_and_peaks_are_those_of_the_recorded_run():
+    record = json.loads((ROOT / "tests" / "bench" / "records" / "release.json").read_text())
+    seconds = {each["lesson"]: each["seconds"] for each in record["notebooks"] if each["kind"] == "solved"}
+    words = {lesson: f"{took:.0f} s" if took < 60 else f"{took / 60:.1f} min" for lesson, took in seconds.items()}
+    assert table(1) == words
+    assert f"The machine takes {sum(seconds.values()) / 60:.1f} min for all of them" in README
+    peaks = {each["lesson"]: each["peak_gib"] for each in record["notebooks"] if each["kind"] == "solved"}
+    said = re.search(r"they\s+peak\s+at\s+([\d.]+) to ([\d.]+) GiB, lesson (\d\d) highest", README).groups()
+    assert said == (f"{min(peaks.values()):.2f}", f"{max(peaks.values()):.2f}", max(peaks, key=peaks.get)[:2])
+
+
+def test_the_release_to_cite_is_this_one():
+    assert f"\nversion: {lorakit.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_its_links_lead_somewhere():

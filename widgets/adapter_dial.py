@@ -24,6 +24,8 @@ BASE, TRAINED, TWICE = (DIALS.index(dial) for dial in (0, 1, 2))
 SHOWN = 10
 UNSCALED = {"use_dora": False, "bias": "none", "modules_to_save": None, "trainable_token_indices": None}
 """Settings of a LoraConfig that train more than the scaled change, and what they are when off."""
+CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Ways of peft to start A and B that take from the base what these hold."""
 
 
 class AdapterDial(Explorer):
@@ -104,6 +106,12 @@ def check_adapter(model: PeftModel) -> str:
     if not model.active_adapters:
         raise LorakitError(f"none of the adapters {list(model.peft_config)} is active: call model.set_adapter() first.")
     for name in model.active_adapters:
+        start = model.peft_config[name].init_lora_weights
+        if isinstance(start, str) and start.lower().startswith(CHANGE_THE_BASE):
+            raise LorakitError(
+                f"the adapter {name!r} has init_lora_weights={start!r}, which changes the base too, so that at 0 the "
+                "dial would not show the base: take one with init_lora_weights=True."
+            )
         for setting, off in UNSCALED.items():
             if (value := getattr(model.peft_config[name], setting)) and value != off:
                 raise LorakitError(

@@ -159,7 +159,7 @@ class Answer:
         try:
             returned = self.value(*self.handed)
         except (Exception, SystemExit) as error:
-            named = zip(inspect.signature(self.value).parameters, arguments, strict=False)
+            named = zip(self._parameters(len(arguments)), arguments, strict=False)
             given = ", ".join(f"{name} = {describe(argument)}" for name, argument in named)
             raised = f"{type(error).__name__}: {error}"
             advice = "".join(f"\n{advice}" for words, advice in ADVICE.items() if words in raised)
@@ -167,6 +167,12 @@ class Answer:
         if returned is None or returned is Ellipsis:
             raise CheckFailed(f"Your function returned {returned}: does every way through it end in `return …`?")
         return returned
+
+    def _parameters(self, count: int) -> list[str]:
+        try:
+            return list(inspect.signature(self.value).parameters)
+        except (TypeError, ValueError):  # a built-in such as torch.mul does not say
+            return [f"argument {number}" for number in range(1, count + 1)]
 
     def _line(self, error: BaseException) -> str:
         """The learner's own line that an error came from."""

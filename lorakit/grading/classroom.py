@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from lorakit.course import lesson_names
+from lorakit.course import KEPT, MAP_PAGE, lesson_names
 from lorakit.errors import LorakitError
 from lorakit.grading import sandbox
 from lorakit.grading.grade import MEMORY_BYTES, TIMEOUT, grade_file, not_graded
@@ -32,14 +32,15 @@ class Handed:
 def find_submissions(folder: Path) -> list[Handed]:
     """Every notebook below a folder, in order, with whose it is.
 
-    `ada/07_lora_finetune.ipynb` and `ada_07_lora_finetune.ipynb` are both ada's.
+    `ada/07_lora_finetune.ipynb` and `ada_07_lora_finetune.ipynb` are both ada's. What else a learner's folder of
+    lessons holds is left out: solved notebooks, the map, copies that `lorakit reset` kept, and hidden files.
 
     Raises:
         LorakitError: there is no such folder, or no notebook in it.
     """
     if not folder.is_dir():
         raise LorakitError(f"'{folder}' is not a folder: give the one that the learners' notebooks are in.")
-    files = sorted(path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+    files = sorted(path for path in folder.rglob("*.ipynb") if _is_handed_in(path.relative_to(folder)))
     if not files:
         raise LorakitError(f"There is no notebook (*.ipynb) in '{folder}': give the folder that the learners' are in.")
     handed = []
@@ -50,6 +51,11 @@ def find_submissions(folder: Path) -> list[Handed]:
             name = name.replace(lesson, "").strip("_- ")
         handed.append(Handed(inner.parts[0] if len(inner.parts) > 1 else name or inner.stem, file))
     return handed
+
+
+def _is_handed_in(path: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not (hidden or "solutions" in path.parts or path.name == MAP_PAGE or KEPT.search(path.stem))
 
 
 def grade_class(

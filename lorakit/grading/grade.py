@@ -43,7 +43,7 @@ class Run:
     ended: Mapping[str, Mapping[str, Any]]
     """What is recorded of each cell that came to an end, by its id."""
     culprit: str | None
-    """The exercise that ended the run early, the last whose cell was begun; None where it ended by itself."""
+    """The exercise that ended the run early, the last that was begun and not over; None where none of them did."""
     why: str | None
     """Why the run ended early: "time", "memory", "kernel", "flood" or "grader"; None where it did not."""
     sentence: str
@@ -171,7 +171,8 @@ def run_copy(
     why = next((end["why"] for end in ended.values() if end["why"]), None) if ending == "itself" else ending
     if why is None and any(cell not in ended for number in answers for cell in _two_cells(number)):
         why = "grader"
-    culprit = begun[-1] if why and begun else None
+    over = {number for number in answers if (end := ended.get(cell_id("check", number))) and not end["why"]}
+    culprit = begun[-1] if why and begun and begun[-1] not in over else None  # else a cell of the course's own
     return Run(ended, culprit, why, _why_stopped(why, limit, memory_bytes), words[-1] if words else "")
 
 

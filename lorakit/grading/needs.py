@@ -44,14 +44,27 @@ def names(source: str) -> Names:
     bound: set[str] = set()
     used: set[str] = set()
     try:
-        statements = ast.parse(plain_python(source)).body
-    except SyntaxError:
+        for statement in ast.parse(plain_python(source)).body:
+            binds, uses = _names_of(ast.unparse(_AsGenerators().visit(statement)))
+            used |= uses - bound
+            bound |= binds
+    except (SyntaxError, RecursionError):  # the latter from hundreds of operations in one expression
         return Names(frozenset(), frozenset())
-    for statement in statements:
-        binds, uses = _names_of(ast.unparse(statement))
-        used |= uses - bound
-        bound |= binds
     return Names(frozenset(bound), frozenset(used))
+
+
+class _AsGenerators(ast.NodeTransformer):
+    """Makes each comprehension a generator: from Python 3.12 on, names of the others count among the cell's own."""
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        self.generic_visit(node)
+        return ast.GeneratorExp(node.elt, node.generators)
+
+    visit_SetComp = visit_ListComp
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        self.generic_visit(node)
+        return ast.GeneratorExp(ast.Tuple([node.key, node.value], ast.Load()), node.generators)
 
 
 def _names_of(statement: str) -> tuple[set[str], set[str]]:

@@ -3,9 +3,10 @@
 import csv
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from lorakit.errors import LorakitError
 
@@ -112,9 +113,15 @@ def _plain(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
 
 
-def _write(path: Path, write) -> None:
+def check_writable(path: Path) -> None:
+    """Raise LorakitError where a report could not be written: asked before a class is graded, not after."""
+    _write(path, lambda file: None, mode="a")
+
+
+def _write(path: Path, write: Callable[[TextIO], object], mode: str = "w") -> None:
     try:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        # backslashreplace: the name of a file need not be UTF-8
+        with path.open(mode, encoding="utf-8", errors="backslashreplace", newline="") as file:
             write(file)
     except OSError as error:
         raise LorakitError(f"'{path}' could not be written ({error.strerror}): name another file.") from error
