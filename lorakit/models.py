@@ -246,10 +246,18 @@ def keep_activations(model: PreTrainedModel) -> None:
 
 
 def quantization_of(model: torch.nn.Module) -> tuple[str | None, bool]:
-    """The `quant_type` and `double_quant` that a model was loaded with, as `load_model` calls them."""
+    """The `quant_type` and `double_quant` that a model was loaded with, as `load_model` calls them.
+
+    Raises:
+        LorakitError: it was quantised by something else than bitsandbytes.
+    """
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return None, False
+    if not isinstance(config, BitsAndBytesConfig):
+        raise LorakitError(
+            f"this model was quantised with {type(config).__name__}: load_model() gives one to train on."
+        )
     return ("int8", False) if config.load_in_8bit else (config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant)
 
 

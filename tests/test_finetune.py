@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from bitsandbytes.nn import Linear4bit
-from peft import PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from tiny import ROWS
 
@@ -150,6 +150,16 @@ def test_adapters_of_an_earlier_call_leave_no_trace(tiny_folder):
     }
     assert again.state_dict().keys() == once.state_dict().keys()
     assert not again.is_gradient_checkpointing
+
+
+def test_a_merged_adapter_of_an_earlier_call_is_taken_out_too(tiny_folder):
+    base, _ = load_model(tiny_folder, device="cpu")
+    before = {name: weight.clone() for name, weight in base.state_dict().items()}
+    earlier = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False))
+    earlier.merge_adapter()
+    after = add_adapters(base, config_of(target_modules=("v_proj",))).unload().state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.allclose(after[name], weight, atol=1e-6) for name, weight in before.items())  # peft subtracts
 
 
 def test_adapters_that_do_not_fit_the_config_are_named(tiny, rows):

@@ -14,13 +14,27 @@ from wrong_answers import wrong_answers
 from lorakit.course import notebook_text
 from lorakit.errors import LorakitError
 from lorakit.grading import sandbox
-from lorakit.grading.grade import grade_notebook
+from lorakit.grading.grade import culprit_of, grade_notebook
 from lorakit.grading.graded_copy import graded_copy
 from lorakit.grading.needs import Names, imports, names, needed_cells
 from lorakit.grading.report import Grade, Report, table, write_csv, write_json
 from lorakit.grading.submission import read_lesson, same_code, shadowed
 
 # ----------------------------------------------------------------------------------------------- needs
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended", "culprit"),
+    [
+        ([], {}, None),
+        (["7.1", "7.2"], {"check-7-1": None, "ex-7-2": None}, "7.2"),  # its check was not reached
+        (["7.1", "7.2"], {"check-7-1": None, "check-7-2": "time"}, "7.2"),
+        (["7.1", "7.2"], {"check-7-1": None, "check-7-2": None, "training-2": "time"}, None),  # the course's own cell
+        (["7.1", "7.2"], {"check-7-1": None, "check-7-2": None}, None),
+    ],
+)
+def test_an_exercise_that_is_over_is_not_blamed_for_what_comes_after(begun, ended, culprit):
+    assert culprit_of(begun, {cell: {"why": why} for cell, why in ended.items()}) == culprit
 
 
 @pytest.mark.parametrize(

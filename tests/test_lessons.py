@@ -80,3 +80,12 @@ def test_the_code_of_a_lesson_comes_in_small_pieces(source):
     learner, _ = build.make_notebooks(source, "https://github.com/owner/name")
     lines = sorted(len(cell.source.splitlines()) for cell in build.code_cells(learner) if cell.id != "setup")
     assert lines[len(lines) // 2] <= 5
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_code_that_the_text_gives_to_be_typed_is_python(source):
+    _, solved = build.make_notebooks(source, "https://github.com/owner/name")
+    for cell in solved.cells:
+        if cell.cell_type == "markdown":
+            for code in re.findall(r"```python\n(.+?)```", cell.source, re.S):
+                compile(code, cell.id, "exec")

@@ -328,8 +328,8 @@ worst = max((attention_by_hand(i) - cache[f"{i}.attention_output"]).abs().max().
 f"{len(blocks)} blocks: largest difference {worst:.1e}"
 
 # %% [markdown]
-# (On a Qwen model it is large: Qwen2 adds a bias to q, k and v, Qwen3 norms q and k; lesson 03 explains both words.
-# `lorakit.activations` does both.)
+# (On a Qwen model it is large: Qwen2 adds a *bias*, a vector of weights, to each of q, k and v; Qwen3 norms q and k (lesson
+# 03). `lorakit.activations` does both.)
 #
 # ### What the mask buys
 #

@@ -299,9 +299,11 @@ f"{len(blocks)} blocks: largest difference {apart:.1e}, of numbers up to {max(x.
 # If you have solved the three exercises, you can put *your* block in the place of the model's. In a new cell:
 #
 # ```python
-# half = lambda x: feed_forward(x, w_gate, w_up, w_down) norm = lambda name: lambda x: rms_norm(x, mine[name], eps)
-# attention = lambda x: cache["0.attention_output"]  # lesson 02's part yours = block(cache["embeddings"].clone(),
-# norm("input_layernorm.weight"), attention, norm("post_attention_layernorm.weight"), half) difference(yours, "0.residual")
+# half = lambda x: feed_forward(x, w_gate, w_up, w_down)
+# norm = lambda name: lambda x: rms_norm(x, mine[name], eps)
+# attention = lambda x: cache["0.attention_output"]  # lesson 02's part
+# yours = block(cache["embeddings"].clone(), norm("input_layernorm.weight"), attention, norm("post_attention_layernorm.weight"), half)
+# difference(yours, "0.residual")
 # ```
 #
 # Take the embeddings, and add to them what all 60 halves wrote. That should be the end of the stream:

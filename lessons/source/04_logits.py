@@ -173,10 +173,10 @@ for name, rule in rules.items():
 # ### Exercise 4.2 · top-p
 #
 # *Hard, 12 minutes.* `probabilities` has shape `(V,)`, in the order of the vocabulary. Keep the smallest set of the
-# likeliest tokens whose probabilities together reach `p` (at least `p`, which is above 0 and below 1), give all
-# others 0, and scale what you kept so that it adds up to 1. Return the new probabilities, each in its old place. For
-# example `top_p(torch.tensor([0.1, 0.5, 0.15, 0.25]), 0.6)` gives `[0, 0.667, 0, 0.333]`: 0.5 does not reach 0.6, 0.5
-# + 0.25 does.
+# likeliest tokens whose probabilities together reach `p` (at least `p`, which is above 0 and below 1), give all others 0,
+# and scale what you kept so that it adds up to 1. Return the new probabilities, each in its old place. For example
+# `top_p(torch.tensor([0.1, 0.5, 0.15, 0.25]), 0.6)` gives `[0, 0.667, 0, 0.333]`: 0.5 does not reach 0.6, and 0.5 + 0.25
+# does.
 
 
 # %% exercise="4.2" points=3

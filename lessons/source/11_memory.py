@@ -125,9 +125,9 @@ for (name, size), estimate in zip(found.items(), counted, strict=True):
     print(f"{name:8} {size / MiB:7.3f} MiB found, {estimate / MiB:7.3f} estimated")
 
 # %% [markdown]
-# What was found is what was counted. The estimate's scales are larger since it counts look-up tables too, and rounds each
-# tensor up to 512 bytes, as the allocator of a GPU does. (A tensor of 10 MiB or more may take up to 1 MiB besides: the
-# allocator hands these out in steps of 2 MiB, and splits off only what is worth it.)
+# Codes and adapters are found as they were counted. The estimate's scales are larger, and its others by a little, since it
+# counts look-up tables too, and rounds each tensor up to 512 bytes, as the allocator of a GPU does. (A tensor of 10 MiB or
+# more may take up to 1 MiB besides: the allocator hands these out in steps of 2 MiB, and splits off only what is worth it.)
 
 # %% [markdown]
 # ### Exercise 11.1 · what the model fills

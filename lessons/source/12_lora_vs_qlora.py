@@ -200,7 +200,7 @@ for name, run in load_record("quant_types")["runs"].items():
 
 # %% [markdown]
 # nf4 is four points ahead of both. But each is one throw of the rounding, and lesson 09 had two throws of nf4 two points
-# apart: it agrees, and proves little.
+# apart. So the lead agrees with nf4's smaller error on the weights (lesson 09), and by itself proves little.
 #
 # **Libraries.** "Depends on bitsandbytes and peft", the notes say. The course's own layers, of lessons 06 and 09, on the
 # same two blocks: does a gradient reach the first adapter? And how many modules of these libraries are in the model?
@@ -734,8 +734,8 @@ for config in (TrainConfig(), TrainConfig(method="qlora")):
     print(f"{config.method}: {step_mib(step_plan(config)):,.0f} MiB, and at most {BUDGETS_MIB[1]} are there")
 
 # %% [markdown]
-# Neither fits in such a step, and QLoRA takes *more*. You know why by now, and what to do about it. First make room on this
-# machine:
+# Counted like this neither fits, and QLoRA takes *more*. You know why by now, and what to do about it. First make room on
+# this machine:
 
 # %%
 from lorakit.housekeeping import release_memory

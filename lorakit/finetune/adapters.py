@@ -55,6 +55,8 @@ def _take_off_adapters(model: PreTrainedModel) -> None:
     """Leave the base bare: peft keeps old adapters, in use and trained, beside layers that it is not asked for now."""
     for name, layer in list(model.named_modules()):
         if isinstance(layer, BaseTunerLayer):
+            if layer.merged:
+                layer.unmerge()
             model.set_submodule(name, layer.get_base_layer())
     if hasattr(model, "peft_config"):
         del model.peft_config

@@ -171,9 +171,16 @@ def run_copy(
     why = next((end["why"] for end in ended.values() if end["why"]), None) if ending == "itself" else ending
     if why is None and any(cell not in ended for number in answers for cell in _two_cells(number)):
         why = "grader"
-    over = {number for number in answers if (end := ended.get(cell_id("check", number))) and not end["why"]}
-    culprit = begun[-1] if why and begun and begun[-1] not in over else None  # else a cell of the course's own
+    culprit = culprit_of(begun, ended) if why else None
     return Run(ended, culprit, why, _why_stopped(why, limit, memory_bytes), words[-1] if words else "")
+
+
+def culprit_of(begun: Sequence[str], ended: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The exercise in whose cells a run came to its early end; None where that was in a cell of the course's own."""
+    if not begun:
+        return None
+    check = ended.get(cell_id("check", begun[-1]))
+    return None if check and not check["why"] else begun[-1]
 
 
 def _environment(root: Path, threads: int | None) -> dict[str, str]:
