@@ -151,6 +151,8 @@ def test_a_record_names_its_command_and_not_this_machines_folders(monkeypatch):
     record = machine.provenance()
     assert record["command"] == "python tests/bench/compare_methods.py --seeds 0"
     assert str(machine.ROOT) not in json.dumps(record)
+    monkeypatch.setattr(sys, "argv", [pytest.__file__.replace("__init__", "__main__"), "-m", "release"])
+    assert machine.provenance()["command"] == "python -m pytest -m release"
 
 
 def test_a_program_apart_has_its_own_variables_and_what_stops_it_is_told():

@@ -30,10 +30,13 @@ GIB = 2**30
 def provenance(*packages: str) -> dict:
     """How a record came about: date, command, machine, and versions, those of more `packages` too."""
     script = Path(sys.argv[0]).resolve()
-    command = script.relative_to(ROOT).as_posix() if script.is_relative_to(ROOT) else script.name
+    if script.name == "__main__.py":  # python -m
+        command = ["-m", script.parent.name]
+    else:
+        command = [script.relative_to(ROOT).as_posix() if script.is_relative_to(ROOT) else script.name]
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "command": shlex.join(["python", command, *sys.argv[1:]]),
+        "command": shlex.join(["python", *command, *sys.argv[1:]]),
         "machine": describe_machine(),
         "versions": versions(*packages),
     }
