@@ -15,7 +15,7 @@ ALLOWED = {  # a part of lorakit, and the others that it may import, at its top 
     "measurements": set(),
     "claims": set(),
     "cache": {"errors"},
-    "course": {"errors"},
+    "course": {"errors", "housekeeping"},
     "progress": {"course"},
     "course_map": {"course", "progress"},
     "activations": {"errors"},
@@ -45,7 +45,10 @@ WIDGETS = {
 WORKSHOP = {"course", "data", "errors"}
 """What lessons/*.py may import: build, and what it is made of."""
 HEAVY = {"torch", "transformers", "peft", "numpy", "bitsandbytes", "plotly", "ipywidgets", "anywidget", "IPython"}
-LIGHT = {"errors", "cache", "course", "progress", "course_map", "doctor", "cli", "records", "measurements", "grading"}
+LIGHT = {
+    *("errors", "housekeeping", "cache", "course", "progress", "course_map"),
+    *("doctor", "cli", "records", "measurements", "grading"),
+}
 """Parts that answer at once, since they load nothing of HEAVY before it is needed."""
 
 
