@@ -294,8 +294,9 @@ def memory(
         return
     from lorakit.memory.report import memory_report
 
+    plan = TrainingPlan(**settings)  # refused before a model is looked for
     asked = find_card(card) if card else None
-    typer.echo(memory_report(*_shape(model), TrainingPlan(**settings), asked))
+    typer.echo(memory_report(*_shape(model), plan, asked))
 
 
 GRADE_WARNING = """Grading runs the code of the notebooks it is given. Each runs in a scratch folder, with a time limit,
