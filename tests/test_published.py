@@ -1,6 +1,7 @@
 """The closed form against published measurements: the facts, the errors, and the stacks' differences by hand."""
 
 import csv
+from pathlib import Path
 
 import pytest
 import torch
@@ -82,6 +83,13 @@ def test_the_table_names_every_row_stack_and_source():
         assert row.source in table
     mean = sum(abs(row.error) for row in LITGPT) / len(LITGPT)
     assert f"  litgpt     {100 * mean:4.1f} %  (rows: 7)" in table
+
+
+def test_the_readme_says_what_the_table_says():
+    readme = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
+    errors = [abs(row.error) for row in published_rows()]
+    mean = 100 * sum(errors) / len(errors)
+    assert f"seven rows of litgpt and one of torchtune to {mean:.1f} % in the mean" in readme
 
 
 # --- 3. litgpt ---
