@@ -13,7 +13,6 @@ A solved notebook keeps its outputs as long as its code stays the same; after th
 """
 
 import argparse
-import os
 import re
 import sys
 import time
@@ -43,6 +42,7 @@ from terms import index_text, read_terms
 from lorakit import __version__
 from lorakit.course import KEPT, MAP_PAGE, TERMS, about_cell, fresh_notebook, keep_copy, notebook_text
 from lorakit.errors import LorakitError
+from lorakit.housekeeping import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_BYTES = 2**20
@@ -143,9 +143,7 @@ def load(path: Path) -> NotebookNode | None:
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.half")
-    half.write_bytes(text.encode())
-    os.replace(half, path)
+    write_whole(path, lambda half: half.write_bytes(text.encode()))
 
 
 def command(lesson: str, option: str = "") -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 import re
 from collections.abc import Mapping
 from copy import deepcopy
@@ -182,19 +181,17 @@ def copy_lessons(shipped: Path, folder: Path) -> str:
     """Copy what of the lessons is not in `folder` yet, never over a file; say in one line what was done."""
     files = [shipped / part / f"{name}.ipynb" for part in ("", "solutions") for name in lesson_names(shipped / part)]
     files += [shipped / name for name in (MAP_PICTURE, TERMS)]
-    copied = 0
-    try:
-        for file in files:
-            target = folder / file.relative_to(shipped)
+    copied, way_out = 0, "choose another place with `--folder`"
+    for file in files:
+        target = folder / file.relative_to(shipped)
+        try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists() or target.is_symlink():
-                continue
-            write_whole(target, lambda half, file=file: half.write_bytes(file.read_bytes()))
-            copied += 1
-    except OSError as error:
-        raise LorakitError(
-            f"the lessons could not be copied to {folder} ({error.strerror}): choose another place with `--folder`."
-        ) from error
+        except OSError as error:
+            raise LorakitError(f"folder '{target.parent}' cannot be made ({error.strerror}): {way_out}.") from error
+        if target.exists() or target.is_symlink():
+            continue
+        write_whole(target, lambda half, file=file: half.write_bytes(file.read_bytes()), way_out)
+        copied += 1
     return f"{folder}: {copied} files copied, {len(files) - copied} that were there already kept as they are."
 
 
@@ -217,20 +214,15 @@ def reset_lesson(path: Path, lesson: str) -> Path | None:
     """
     if path.absolute().parent.name == "solutions":
         raise LorakitError(f"'{path}' is a solved notebook, which is not for filling in: give the path of yours.")
-    fresh, half = fresh_bytes(lesson), path.with_name(f".{path.name}.half")
-    try:
+    fresh, kept = fresh_bytes(lesson), []
+
+    def write(half: Path) -> None:
         half.write_bytes(fresh)
-        # The old one is copied and not moved, so that whenever this is killed a whole notebook is at `path`.
-        kept = keep_copy(path) if path.exists() else None
-        os.replace(half, path)
-        return kept
-    except OSError as error:
-        raise LorakitError(
-            f"'{path}' could not be reset ({error.strerror}): its folder must be there, writable, and not full."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            half.unlink()
+        if path.exists():  # the old one is copied and not moved: whenever this is killed, a whole notebook is at `path`
+            kept.append(keep_copy(path))
+
+    write_whole(path, write, "its folder must be there, writable, and not full")
+    return kept[0] if kept else None
 
 
 def keep_copy(path: Path) -> Path:

@@ -62,9 +62,7 @@ def package(name: str) -> Finding:
     """Import `name` and say its version, or what is wrong with it."""
     wanted = _specifiers().get(name, "")
     install = f'pip install "{name}{wanted}"'
-    try:
-        version = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+    if (version := _version(name)) is None:
         return Finding(BROKEN if name in NEEDED else OPTIONAL, name, "not installed", install)
     try:
         importlib.import_module(name)
@@ -84,7 +82,29 @@ def _specifiers() -> dict:
         asked = map(Requirement, importlib.metadata.requires("lorakit") or ())
     except ImportError:  # PackageNotFoundError is one too
         return {}
-    return {requirement.name: requirement.specifier for requirement in asked}
+    specifiers = {}
+    for requirement in asked:  # those of an extra come last; what it asks for beyond is its own affair
+        specifiers.setdefault(requirement.name, requirement.specifier)
+    return specifiers
+
+
+def widgets_in_jupyterlab() -> Iterator[Finding]:
+    """Where JupyterLab is there: whether it is one that shows the widgets of the ipywidgets beside it."""
+    versions = [_version("jupyterlab"), _version("ipywidgets")]
+    if None in versions:
+        return
+    value = "JupyterLab {} and ipywidgets {}".format(*versions)
+    if int(versions[0].split(".")[0]) >= 4 and int(versions[1].split(".")[0]) < 8:
+        yield Finding(BROKEN, "widgets", f"{value}: it will show no slider", 'pip install "ipywidgets>=8"')
+    else:
+        yield Finding(OK, "widgets", value)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def device() -> Iterator[Finding]:
@@ -208,6 +228,7 @@ def _in_one_line(error: Exception) -> str:
 CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "python": python_and_platform,
     "packages": packages,
+    "widgets": widgets_in_jupyterlab,
     "device": device,
     "memory": memory,
     "GPU": gpu,

@@ -40,14 +40,21 @@ def _tell_glibc(function: str, *arguments: int) -> None:
         getattr(ctypes.CDLL("libc.so.6"), function)(*arguments)
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there, whole or not at all."""
+def write_whole(
+    path: Path, write: Callable[[Path], object], way_out: str = "make room on its disk, or name another folder"
+) -> None:
+    """Write a file beside its place and move it there, whole or not at all.
+
+    Raises:
+        LorakitError: the system refused; it says why, and `way_out`.
+    """
     temporary = path.with_name(path.name + ".partial")
     try:
         write(temporary)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise LorakitError(
-            f"'{path}' could not be written ({error}): make room on its disk, or name another folder."
+            f"'{path}' could not be written ({getattr(error, 'strerror', None) or error}): {way_out}."
         ) from error

@@ -42,7 +42,7 @@ WIDGETS = {
     *("activations", "census", "course", "data", "errors", "finetune", "lora"),
     *("memory", "models", "progress", "quantization"),
 }
-WORKSHOP = {"course", "data", "errors"}
+WORKSHOP = {"course", "data", "errors", "housekeeping"}
 """What lessons/*.py may import: build, and what it is made of."""
 HEAVY = {"torch", "transformers", "peft", "numpy", "bitsandbytes", "plotly", "ipywidgets", "anywidget", "IPython"}
 LIGHT = {

@@ -350,7 +350,7 @@ def test_a_missing_package(monkeypatch, name, mark):
 
 
 def test_versions_are_held_against_what_lorakit_asks_for(monkeypatch):
-    asked = ["gguf>=0.10", "peft>=99", 'jupyterlab>=98; extra == "lab"']
+    asked = ["gguf>=0.10", "peft>=99", 'jupyterlab>=98; extra == "lab"', 'gguf>=98; extra == "lab"']
     monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda _: asked)
     found = findings(doctor.packages)
     assert found["gguf"].mark == "ok"
@@ -358,6 +358,19 @@ def test_versions_are_held_against_what_lorakit_asks_for(monkeypatch):
     assert found["peft"].value.endswith(", but lorakit needs >=99")
     assert found["peft"].cure == 'pip install "peft>=99"'
     assert found["jupyterlab"].cure == 'pip install "jupyterlab>=98"'
+
+
+@pytest.mark.parametrize(
+    ("jupyterlab", "ipywidgets", "mark"),
+    [("4.2.0", "7.7.1", "!!"), ("4.2.0", "8.0.0", "ok"), ("3.6.8", "7.7.1", "ok"), (None, "7.7.1", None)],
+)
+def test_widgets_that_this_jupyterlab_does_not_show_are_named(monkeypatch, jupyterlab, ipywidgets, mark):
+    versions = {"jupyterlab": jupyterlab, "ipywidgets": ipywidgets}
+    monkeypatch.setattr(doctor, "_version", versions.get)
+    found = findings(doctor.widgets_in_jupyterlab)
+    assert [finding.mark for finding in found.values()] == ([mark] if mark else [])
+    if mark == "!!":
+        assert found["widgets"].cure == 'pip install "ipywidgets>=8"'
 
 
 def test_a_nightly_above_the_floor_is_fine(monkeypatch):

@@ -61,6 +61,16 @@ def test_the_floors_are_the_versions_that_the_floor_run_holds():
     assert {name: Version(held[name]) for name in shared} == {name: Version(floors[name]) for name in shared}
 
 
+def test_the_release_run_on_the_floor_shows_widgets_with_the_oldest_that_the_lab_asks_for():
+    (asked,) = [
+        Requirement(each)
+        for each in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["lab"]
+        if each.startswith("ipywidgets")
+    ]
+    (held,) = re.findall(r"ipywidgets==(\d[\d.]*)", (ROOT / ".ci" / "release").read_text())
+    assert [Version(held)] == [Version(each.version) for each in asked.specifier]
+
+
 def test_ci_runs_the_floor():
     assert ".ci/floor" in (ROOT / ".ci" / "run").read_text().splitlines()
     assert (ROOT / ".ci" / "floor").stat().st_mode & 0o111

@@ -136,6 +136,6 @@ def test_submission(number: int) -> None:
     plan = json.loads(Path(os.environ[PLAN]).read_text())
     learner, file = plan["handed"][number]
     report = grade_file(Path(file), learner=learner, timeout=plan["timeout"], threads=plan["threads"])
-    half = Path(plan["results"]) / f"{number}.half"
+    half = Path(plan["results"]) / f"{number}.partial"
     half.write_text(json.dumps(report.as_dict()))
     half.rename(half.with_suffix(".json"))
