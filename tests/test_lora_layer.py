@@ -172,7 +172,7 @@ def test_a_small_problem_that_learns():
         (lambda: LoRALinear(nn.Linear(2, 2), 4, 8, 1.5), r"lora_dropout is 1\.5"),
         (lambda: apply_lora(llama(), 4, 8, ["q"]), "target module 'q' is not in this model"),
         (lambda: apply_lora(llama(), 4, 8, "q_proj"), "target_modules is 'q_proj': list the names"),
-        (lambda: apply_lora(llama(), 4, 8, []), r"target_modules is \[\]: name at least one layer"),
+        (lambda: apply_lora(llama(), 4, 8, []), r"target_modules is \[\]: list the names"),
         (lambda: apply_lora(apply_lora(llama(), 4, 8, QV), 4, 8, QV), "has LoRA already"),
         (lambda: unmerge(apply_lora(llama(), 4, 8, QV)), "not merged"),
     ],

@@ -188,7 +188,7 @@ def hub_says(monkeypatch, error):
     def auth_check(self, name):
         raise error
 
-    monkeypatch.setattr(models.HfApi, "auth_check", auth_check)
+    monkeypatch.setattr(models.find.HfApi, "auth_check", auth_check)
 
 
 def response():

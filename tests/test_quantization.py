@@ -329,7 +329,7 @@ def test_rows_that_do_not_divide_into_blocks():
         assert right
     elif right:
         pytest.fail(
-            "bitsandbytes dequantises rows rightly now that do not divide into blocks: lorakit/models.py and "
+            "bitsandbytes dequantises rows rightly now that do not divide into blocks: lorakit/models/load.py and "
             "lorakit/quantization/linear.py need not refuse them any more"
         )
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from lorakit.errors import LorakitError
+from lorakit.lora import module_names
 from lorakit.models import QUANT_TYPES
 
 METHODS = ("lora", "qlora")
@@ -67,11 +68,7 @@ class TrainConfig:
             object.__setattr__(self, "quant_type", self.quant_type or "nf4")
             if self.quant_type not in QUANT_TYPES:
                 raise LorakitError(f"quant_type {self.quant_type!r} is unknown: use 'nf4', 'fp4' or 'int8'.")
-        if isinstance(self.target_modules, str) or not self.target_modules:
-            raise LorakitError(
-                f"target_modules is {self.target_modules!r}: list the names of layers, such as ('q_proj',)."
-            )
-        object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        object.__setattr__(self, "target_modules", module_names(self.target_modules))
 
     @property
     def rows_per_step(self) -> int:

@@ -16,6 +16,7 @@ from lorakit.lora.size import (
     count_lora_parameters,
     features_per_rank,
     last_name,
+    module_names,
     target_shapes,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "lora_layers",
     "lora_state_dict",
     "merge",
+    "module_names",
     "target_shapes",
     "unmerge",
 ]

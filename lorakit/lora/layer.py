@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lorakit.errors import LorakitError
-from lorakit.lora.size import check_target_modules, is_target
+from lorakit.lora.size import check_target_modules, is_target, module_names
 
 
 class LoRALinear(nn.Module):
@@ -101,8 +101,7 @@ def apply_lora(
     """
     if any(True for _ in lora_layers(model)):
         raise LorakitError("this model has LoRA already: load a fresh one, or train the adapters that it has.")
-    if not target_modules:
-        raise LorakitError(f"target_modules is {target_modules!r}: name at least one layer, such as ['q_proj'].")
+    target_modules = module_names(target_modules)
     layers = {name: module for name, module in model.named_modules() if hasattr(module, "in_features")}
     check_target_modules(layers, target_modules)
     model.requires_grad_(False)

@@ -31,11 +31,16 @@ def target_shapes(shapes: Shapes, target_modules: Collection[str]) -> dict[str, 
     return {layer: shape for layer, shape in shapes.items() if any(is_target(layer, each) for each in target_modules)}
 
 
+def module_names(target_modules: Collection[str]) -> tuple[str, ...]:
+    """The names in `target_modules`; raises LorakitError where there is none, or one string in place of a list."""
+    if isinstance(target_modules, str) or not target_modules:
+        raise LorakitError(f"target_modules is {target_modules!r}: list the names of layers, such as ['q_proj'].")
+    return tuple(target_modules)
+
+
 def check_target_modules(layers: Collection[str], target_modules: Collection[str]) -> None:
     """Raise LorakitError for a name that no layer has; peft itself is silent about a wrong one beside a right one."""
-    if isinstance(target_modules, str):
-        raise LorakitError(f"target_modules is {target_modules!r}: list the names of layers, such as ['q_proj'].")
-    for wanted in target_modules:
+    for wanted in module_names(target_modules) if target_modules else ():
         if not any(is_target(layer, wanted) for layer in layers):
             has = ", ".join(sorted(set(map(last_name, layers))))
             raise LorakitError(f"target module {wanted!r} is not in this model: its linear layers are {has}.")

@@ -6,6 +6,7 @@ import torch
 from transformers import PretrainedConfig
 
 from lorakit.errors import LorakitError
+from lorakit.lora import module_names
 
 METHODS = ("full", "lora", "qlora")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -68,9 +69,8 @@ class TrainingPlan:
         else:
             object.__setattr__(self, "r", 8 if self.r is None else self.r)
             modules = ("q_proj", "v_proj") if self.target_modules is None else self.target_modules
-            if isinstance(modules, str) or not modules:
-                raise LorakitError(f"target_modules is {modules!r}: list the names of layers, such as ('q_proj',).")
-            object.__setattr__(self, "target_modules", tuple(dict.fromkeys(modules)))  # peft, too, takes each once
+            once = dict.fromkeys(module_names(modules))  # as peft takes them
+            object.__setattr__(self, "target_modules", tuple(once))
         if self.method != "qlora" and self.quant_type is not None:
             raise LorakitError(f"quant_type {self.quant_type!r} quantises the base, which is method 'qlora'.")
         if self.method == "qlora":
