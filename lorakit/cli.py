@@ -370,7 +370,7 @@ def _say(report: "Report") -> None:
 
 def _refuse_used(output: Path, resume: bool) -> None:
     """Before anything is loaded, and in the words of the command line."""
-    from lorakit.finetune.loop import held_by
+    from lorakit.finetune.folder import held_by
 
     held = held_by(output)
     if held == "unfinished run" and not resume:

@@ -32,7 +32,7 @@ from lorakit.finetune import (
     wilson_interval,
 )
 from lorakit.finetune.adapters import peft_config
-from lorakit.finetune.loop import held_by
+from lorakit.finetune.folder import held_by
 from lorakit.models import compute_dtype, load_model
 
 SMALL = {"steps": 6, "micro_batch_size": 2, "gradient_accumulation_steps": 2, "warmup_steps": 1, "lora_dropout": 0.1}

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from peft import PeftModel, get_peft_model_state_dict
 from peft import set_peft_model_state_dict as load_adapter_weights
-from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -20,13 +19,13 @@ from lorakit.errors import LorakitError
 from lorakit.finetune.adapters import add_adapters, check_quantization, require_gradients
 from lorakit.finetune.config import TrainConfig
 from lorakit.finetune.evaluation import Evaluation, completion_loss, evaluate
+from lorakit.finetune.folder import CHECKPOINT, claim, save_adapter
 from lorakit.finetune.machine import Progress, interrupt_after_step, measured_peak, progress_bar
 from lorakit.housekeeping import write_whole
 from lorakit.models import compute_dtype, load_model, model_name
 
 QUICK_EVALUATION = 400
 """Held-out sentences that a run is evaluated on, before and after, where nothing else is given."""
-CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def finetune(
     if (model is None) != (tokenizer is None):
         raise LorakitError("a model needs its own tokenizer: pass both, as load_model() returns them, or neither.")
     train, held_out = rows_or_reviews(train, held_out)
-    folder = _claim(output_dir, resume)
+    folder = claim(output_dir, resume)
     if model is None:
         model, tokenizer = load_model(quant_type=config.quant_type, double_quant=config.double_quant)
     if isinstance(model, PeftModel):
@@ -129,7 +128,7 @@ def finetune(
         after = evaluate(model, tokenizer, held_out, rows_at_once, progress)
     history = History(config, before, after, run.losses, run.seconds, run.tokens, peak[0], stopped, model, tokenizer)
     if folder:
-        _save_adapter(model, folder)
+        save_adapter(model, folder)
         write_whole(
             folder / "history.json", lambda path: path.write_text(json.dumps(history.as_dict(), indent=1) + "\n")
         )
@@ -319,16 +318,6 @@ def _check_adapters(model: PeftModel, config: TrainConfig, folder: Path | None) 
             )
 
 
-def _save_adapter(model: PeftModel, folder: Path) -> None:
-    try:
-        model.save_pretrained(folder)
-    except (OSError, SafetensorError) as error:
-        raise LorakitError(
-            f"the adapter could not be written to '{folder}' ({error}): make room on its disk and call "
-            "`model.save_pretrained` on another folder, or resume from its last checkpoint."
-        ) from error
-
-
 def _check_lengths(examples: Sequence[Example], model: PreTrainedModel) -> None:
     limit = getattr(model.config, "max_position_embeddings", None) or math.inf
     for number, example in enumerate(examples):
@@ -338,28 +327,3 @@ def _check_lengths(examples: Sequence[Example], model: PreTrainedModel) -> None:
             )
         if example.prompt_length == 0 or not example.completion:
             raise LorakitError(f"row {number} has no token of its own for prompt or completion: lengthen it.")
-
-
-def held_by(folder: Path) -> str | None:
-    """What a run would overwrite in `folder`: an "unfinished run", else a "finished adapter"."""
-    if (folder / CHECKPOINT).exists():
-        return "unfinished run"
-    files = ("adapter_config.json", "adapter_model.safetensors")
-    return "finished adapter" if any((folder / name).exists() for name in files) else None
-
-
-def _claim(output_dir: str | Path | None, resume: bool) -> Path | None:
-    """The output folder, made where it is missing; refused where it holds a run that would be overwritten."""
-    if output_dir is None:
-        return None
-    folder = Path(output_dir)
-    held = held_by(folder)
-    if held == "unfinished run" and not resume:
-        raise LorakitError(f"'{folder}' holds an unfinished run: resume it (resume=True), or name another folder.")
-    if held == "finished adapter":
-        raise LorakitError(f"'{folder}' holds a finished adapter, which is never overwritten: name another folder.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LorakitError(f"folder '{folder}' cannot be made ({error.strerror}): name another one.") from error
-    return folder
