@@ -107,7 +107,7 @@ def report(claim: Claim, cases: Sequence[Case], columns: Sequence[str] = ()) -> 
         grid = {case.condition: [] for case in cases}
         for case in cases:
             grid[case.condition].append(_marked_middle(claim, case))
-        cell = 1 + max(len(each) for row in (columns, *grid.values()) for each in row)
+        cell = 2 + max(len(each) for row in (columns, *grid.values()) for each in row)
         for condition, row in {"": columns, **grid}.items():
             lines.append(f"  {condition:{width}}" + "".join(f"{each:>{cell}}" for each in row))
     else:

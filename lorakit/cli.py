@@ -6,7 +6,6 @@ the defaults of `TrainConfig` and `TrainingPlan` stand in the help as text; a te
 
 import contextlib
 import importlib.util
-import random
 import signal
 import subprocess
 import sys
@@ -21,8 +20,6 @@ from typer.core import TyperGroup
 from lorakit.errors import LorakitError
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
     from lorakit.grading.report import Report
 
 FIRST_LESSON = "00_start_here.ipynb"
@@ -201,13 +198,15 @@ def finetune(
 ) -> None:
     """Fine-tune, as in lessons 07 and 10."""
     from lorakit import finetune as finetuning
+    from lorakit.data import split_reviews, split_rows
     from lorakit.finetune.report import finetune_report
     from lorakit.models import load_model
 
     config = finetuning.TrainConfig(**_given(ctx, finetuning.TrainConfig))
     output = output or Path("runs") / config.method
     _refuse_used(output, resume)
-    train, held_out = _rows(rows, eval_rows)
+    train, held_out = split_rows(rows, eval_rows) if rows else split_reviews()
+    held_out = held_out[:eval_rows]
     base, tokenizer = load_model(model, quant_type=config.quant_type, double_quant=config.double_quant)
     typer.echo(f"{len(train):,} rows to train on, {config.rows_per_step} a step; {len(held_out):,} to measure on")
     history = finetuning.finetune(
@@ -275,7 +274,7 @@ def memory(
     ] = False,
 ) -> None:
     """Predict a training step's GPU memory, as in lesson 11, and say what makes it fit."""
-    from lorakit.memory import TrainingPlan, find_card
+    from lorakit.memory import TrainingPlan, find_card, find_config
 
     settings = _given(ctx, TrainingPlan)
     if output and not measure:
@@ -296,7 +295,7 @@ def memory(
 
     plan = TrainingPlan(**settings)  # refused before a model is looked for
     asked = find_card(card) if card else None
-    typer.echo(memory_report(*_shape(model), plan, asked))
+    typer.echo(memory_report(*find_config(model), plan, asked))
 
 
 GRADE_WARNING = """Grading runs the code of the notebooks it is given. Each runs in a scratch folder, with a time limit,
@@ -381,42 +380,3 @@ def _refuse_used(output: Path, resume: bool) -> None:
         raise LorakitError(
             f"'{output}' holds a finished adapter, which is never overwritten: name another folder with `--output`."
         )
-
-
-def _rows(path: Path | None, eval_rows: int) -> tuple[list[dict], list[dict]]:
-    """Rows to train on and rows to measure on."""
-    from lorakit.data import load_rows, split_reviews
-
-    if path is None:
-        train, held_out = split_reviews()
-        return train, held_out[:eval_rows]
-    rows = load_rows(path)
-    if len(rows) < 5:
-        raise LorakitError(f"'{path}' has {len(rows)} rows: give at least 5, since a fifth is held out to measure on.")
-    random.Random(0).shuffle(rows)
-    held_out = min(eval_rows, len(rows) // 5)
-    return rows[held_out:], rows[:held_out]
-
-
-def _shape(model: str | None) -> tuple[str, "PretrainedConfig"]:
-    """Name and config of a model: one of the presets, or what transformers finds in a folder or on the hub."""
-    from transformers import AutoConfig
-
-    from lorakit.memory import PRESETS, preset
-    from lorakit.models import find_model, model_name
-
-    known = {name.lower(): name for name in PRESETS}.get((model or "").lower())
-    if known:
-        return known, preset(known)
-    try:
-        path = find_model(model)
-    except LorakitError as error:
-        raise LorakitError(f"{error} These are known without a hub: {', '.join(PRESETS)}.") from error
-    try:
-        config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise LorakitError(
-            f"the config of model '{model or path}' could not be read ({str(error).strip().splitlines()[0]}): name a "
-            f"causal language model, or one of {', '.join(PRESETS)}."
-        ) from error
-    return model_name(config), config

@@ -126,6 +126,16 @@ def load_rows(path: str | Path) -> list[Row]:
     return rows
 
 
+def split_rows(path: str | Path, most: int) -> tuple[list[Row], list[Row]]:
+    """The rows of a file, shuffled and split: `(train, held_out)`; a fifth is held out, `most` at most."""
+    rows = load_rows(path)
+    if len(rows) < 5:
+        raise LorakitError(f"'{path}' has {len(rows)} rows: give at least 5, since a fifth is held out to measure on.")
+    random.Random(0).shuffle(rows)
+    held_out = min(most, len(rows) // 5)
+    return rows[held_out:], rows[:held_out]
+
+
 def check_rows(rows: Sequence[Row]) -> None:
     """Raise LorakitError unless there are rows, and each has a text that is not empty for prompt and completion."""
     if len(rows) == 0:

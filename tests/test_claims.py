@@ -100,9 +100,9 @@ def test_a_grid_has_a_line_for_each_condition_and_a_column_for_each_of_its_cases
     lines = report(AT_MOST_1, cases, ("1 row", "16 rows")).splitlines()
     assert lines == [
         "it loses little: at most 1 point?",
-        "        1 row 16 rows",
-        "  off  ✓ 0.50  ? 1.25",
-        "  on   ✗ 4.00 ✓ -0.50",
+        "         1 row  16 rows",
+        "  off   ✓ 0.50   ? 1.25",
+        "  on    ✗ 4.00  ✓ -0.50",
         "-> holds under conditions",
     ]
 

@@ -5,7 +5,7 @@ from lorakit.memory.cards import CARDS, Card, estimate_on, find_card, fits
 from lorakit.memory.closed_form import MemoryEstimate, Moment, estimate_memory
 from lorakit.memory.measure import Measurement, measure_memory
 from lorakit.memory.plan import TrainingPlan, resolve_attention
-from lorakit.memory.presets import PRESETS, preset
+from lorakit.memory.presets import PRESETS, find_config, preset
 from lorakit.memory.trace import MemoryTrace, trace_memory
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "estimate_memory",
     "estimate_on",
     "find_card",
+    "find_config",
     "fits",
     "judge_cards",
     "measure_memory",

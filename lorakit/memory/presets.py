@@ -1,8 +1,9 @@
-"""Shapes of well-known models, so that their memory can be told with no hub: facts of their published config.json."""
+"""A model's config; of the well-known ones with no hub: facts of their published config.json."""
 
 from transformers import AutoConfig, PretrainedConfig
 
 from lorakit.errors import LorakitError
+from lorakit.models import find_model, model_name
 
 _FIELDS = (
     "hidden_size",
@@ -46,3 +47,25 @@ def preset(name: str) -> PretrainedConfig:
         raise LorakitError(f"model {name!r} is none of the presets: use one of {', '.join(PRESETS)}.")
     model_type, *values = _SHAPES[name]
     return AutoConfig.for_model(model_type, **dict(zip(_FIELDS, values, strict=True)))
+
+
+def find_config(model: str | None) -> tuple[str, PretrainedConfig]:
+    """Name and config of a model: one of PRESETS, or what transformers finds in a folder or on the hub.
+
+    Raises:
+        LorakitError: there is no such model, or its config cannot be read.
+    """
+    if known := {name.lower(): name for name in PRESETS}.get((model or "").lower()):
+        return known, preset(known)
+    try:
+        path = find_model(model)
+    except LorakitError as error:
+        raise LorakitError(f"{error} These are known without a hub: {', '.join(PRESETS)}.") from error
+    try:
+        config = AutoConfig.from_pretrained(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise LorakitError(
+            f"the config of model '{model or path}' could not be read ({str(error).strip().splitlines()[0]}): name a "
+            f"causal language model, or one of {', '.join(PRESETS)}."
+        ) from error
+    return model_name(config), config
