@@ -90,11 +90,11 @@ def _specifiers() -> dict:
 
 def widgets_in_jupyterlab() -> Iterator[Finding]:
     """Where JupyterLab is there: whether it is one that shows the widgets of the ipywidgets beside it."""
-    versions = [_version("jupyterlab"), _version("ipywidgets")]
-    if None in versions:
+    lab, widgets = _version("jupyterlab"), _version("ipywidgets")
+    if lab is None or widgets is None:
         return
-    value = "JupyterLab {} and ipywidgets {}".format(*versions)
-    if int(versions[0].split(".")[0]) >= 4 and int(versions[1].split(".")[0]) < 8:
+    value = f"JupyterLab {lab} and ipywidgets {widgets}"
+    if int(lab.split(".")[0]) >= 4 and int(widgets.split(".")[0]) < 8:
         yield Finding(BROKEN, "widgets", f"{value}: it will show no slider", 'pip install "ipywidgets>=8"')
     else:
         yield Finding(OK, "widgets", value)

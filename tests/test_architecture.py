@@ -30,7 +30,7 @@ ALLOWED = {  # a part of lorakit, and the others that it may import, at its top 
         *("claims", "course", "data", "errors", "finetune", "housekeeping"),
         *("lora", "memory", "models", "progress", "quantization"),
     },
-    "grading": {"course", "errors"},
+    "grading": {"course", "errors", "housekeeping"},
     "doctor": {"cache", "data", "models"},
     "cli": {
         *("cache", "course", "course_map", "data", "doctor", "errors", "finetune"),

@@ -16,6 +16,7 @@ from lorakit.errors import LorakitError
 from lorakit.grading import sandbox
 from lorakit.grading.grade import MEMORY_BYTES, TIMEOUT, grade_file, not_graded
 from lorakit.grading.report import Grade, Report
+from lorakit.housekeeping import write_whole
 
 PLAN = "LORAKIT_CLASS_PLAN"
 ITSELF = Path(__file__)
@@ -136,6 +137,5 @@ def test_submission(number: int) -> None:
     plan = json.loads(Path(os.environ[PLAN]).read_text())
     learner, file = plan["handed"][number]
     report = grade_file(Path(file), learner=learner, timeout=plan["timeout"], threads=plan["threads"])
-    half = Path(plan["results"]) / f"{number}.partial"
-    half.write_text(json.dumps(report.as_dict()))
-    half.rename(half.with_suffix(".json"))
+    result = Path(plan["results"]) / f"{number}.json"
+    write_whole(result, lambda half: half.write_text(json.dumps(report.as_dict())))
